@@ -1,0 +1,1 @@
+//! Carries intents out: runs, model servers, routes

@@ -1,0 +1,2 @@
+//! The `steersman` command.
+fn main() {}

@@ -1,0 +1,35 @@
+//! The words of Steersman as types: ids, specs, records, measurements, facts and error kinds.
+//!
+//! Nothing here does I/O, reads a clock or spawns. Every other crate speaks in these types, so a word means the
+//! same in a table, a route, a flag and a page.
+//!
+//! | word | type |
+//! | --- | --- |
+//! | model, version | [`ModelName`], [`Version`] |
+//! | record, label | [`Record`], [`Label`] |
+//! | schema of a record | [`Schema`] |
+//! | window, measurement | [`Window`], [`Measurement`] |
+//! | spec | [`ModelSpec`] |
+//! | fact, entry of the ledger | [`Fact`], [`Entry`] |
+//! | error kind | [`Problem`], [`ErrorKind`] |
+//!
+//! Start reading at [`fact`]: what can be in the ledger is what the platform can do.
+
+pub mod fact;
+pub mod id;
+pub mod measurement;
+pub mod oip;
+pub mod problem;
+pub mod record;
+pub mod schema;
+pub mod spec;
+pub mod time;
+
+pub use fact::{Actor, Entry, Fact};
+pub use id::{Digest, IncidentId, IntentId, ModelName, RecordId, RolloutId, RunId, SignalId, Version};
+pub use measurement::{Measurement, MonitorKind, Reading};
+pub use problem::{ErrorKind, Problem};
+pub use record::{Arm, Label, Record, Value};
+pub use schema::{ColumnKind, Schema};
+pub use spec::{ModelSpec, Task};
+pub use time::{Period, Window};

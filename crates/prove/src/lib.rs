@@ -1,0 +1,1 @@
+//! Reports, readiness figures and verification

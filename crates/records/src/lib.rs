@@ -1,0 +1,1 @@
+//! The record log: durable ingest, Parquet segments, label joins, snapshots

@@ -1,0 +1,1 @@
+//! The platform: its loop, HTTP API and pages

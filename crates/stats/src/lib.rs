@@ -1,0 +1,1 @@
+//! Sketches, distances, performance metrics, intervals and sequential tests

@@ -1,0 +1,1 @@
+//! Where things last: SQL tables for the ledger, windows and measurements

@@ -1,0 +1,1 @@
+//! Windows, profiles, monitors and signals
