@@ -438,6 +438,8 @@ pub struct Evaluation {
     pub candidate: Estimate,
     /// The champion's on the same records.
     pub champion: Option<Estimate>,
+    /// The candidate's mean loss (squared error of a probability, absolute error of a number) with its 95 % interval.
+    pub loss: Estimate,
     /// Candidate's mean loss minus champion's on the same records, with its 95 % interval; below 0 is better.
     pub difference: Option<Estimate>,
 }
@@ -462,8 +464,12 @@ pub struct RolloutPlan {
     pub guardrails: Vec<Guardrail>,
     /// Chance of a false rollback.
     pub alpha: f64,
-    /// How much worse is still safe.
+    /// How many times as many bad events as the champion's is still safe.
     pub margin: f64,
+    /// How many times the champion's loss on the same requests is still safe.
+    pub loss_margin: f64,
+    /// The absolute error that counts as a loss of 1, fixed before the rollout; for regression only.
+    pub loss_scale: Option<f64>,
     /// Most requests the candidate may answer before it is proven safe.
     pub budget: Option<u64>,
     /// Makes the split of this rollout independent of earlier ones.

@@ -402,6 +402,8 @@ pub struct RolloutSection {
     pub alpha: f64,
     /// How many times as many bad events as the champion's a candidate may have and still count as safe.
     pub margin: f64,
+    /// How many times the champion's mean loss a candidate may have on the same requests and still count as safe.
+    pub loss_margin: f64,
     /// A stage that has not been judged safe after this time is put on hold.
     #[schemars(with = "String")]
     pub stage_timeout: Period,
@@ -430,6 +432,7 @@ impl Default for RolloutSection {
             approval: Approval::None,
             alpha: 0.05,
             margin: 1.5,
+            loss_margin: 1.1,
             stage_timeout: Period::from_days(7),
             on_hold: OnHold::Wait,
             budget: None,
@@ -641,6 +644,9 @@ impl ModelSpec {
         }
         if !(rollout.margin > 1.0 && rollout.margin <= 10.0) {
             return wrong("rollout.margin", "not above 1 and at most 10", "1.5: half as many bad events again");
+        }
+        if !(rollout.loss_margin > 1.0 && rollout.loss_margin <= 10.0) {
+            return wrong("rollout.loss_margin", "not above 1 and at most 10", "1.1: a tenth more loss");
         }
         if rollout.guardrails.is_empty() {
             return wrong("rollout.guardrails", "empty", "nothing could be judged; errors and performance are usual");

@@ -1,0 +1,197 @@
+//! What people ask the platform to do.
+
+use super::{Platform, blocking};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use steersman_act::artifact;
+use steersman_domain::fact::ApprovalStep;
+use steersman_domain::{Actor, Fact, ModelName, ModelSpec, Problem, RolloutId, Version};
+use steersman_records::reference::read_reference;
+use steersman_store::{Batch, Draft};
+
+/// What applying a spec did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Applied {
+    /// The model.
+    pub model: ModelName,
+    /// Whether anything changed.
+    pub changed: bool,
+    /// Rows of the reference.
+    pub reference_rows: u64,
+}
+
+/// A version that a person brings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// A file or folder with the artefact.
+    pub artifact: PathBuf,
+    /// Where it comes from.
+    pub note: String,
+}
+
+impl Platform {
+    /// Declares a model, or changes its spec. `folder` is where its commands run and what relative paths start from.
+    pub async fn apply(&self, by: &str, spec: ModelSpec, folder: &Path) -> Result<Applied, Problem> {
+        let name = spec.model.name.clone();
+        let path = folder.join(&spec.data.reference);
+        let (reading, read_spec) = (path.clone(), spec.clone());
+        let reference = blocking(move || read_reference(&reading, &read_spec)).await?;
+        let state = self.state();
+        let known = state.models.get(&name);
+        let folder_text = folder.display().to_string();
+        let same_spec = known.is_some_and(|known| known.spec == spec && known.folder == folder_text);
+        let known_reference = known.and_then(|known| known.reference.as_ref());
+        let same_reference = known_reference.is_some_and(|known| known.digest == reference.digest);
+        let applied =
+            Applied { model: name.clone(), changed: !(same_spec && same_reference), reference_rows: reference.rows };
+        if !applied.changed {
+            return Ok(applied);
+        }
+        if let Some(known) = known_reference
+            && known.schema != reference.schema
+            && known.schema.prediction != reference.schema.prediction
+        {
+            return Err(Problem::conflict("the prediction is not the one declared before")
+                .field("model.prediction")
+                .hint("declare a new model instead"));
+        }
+        let kept = self.reference_path(&name, &spec);
+        blocking(move || artifact::import(&path, &kept)).await?;
+        let (log, declared, schema) = (self.inner.log.clone(), name.clone(), reference.schema.clone());
+        blocking(move || log.declare(&declared, &schema)).await?;
+        let mut facts = Vec::new();
+        if !same_spec {
+            facts.push(Fact::ModelDeclared { model: name.clone(), spec: Box::new(spec), folder: folder_text });
+        }
+        if !same_reference {
+            facts.push(Fact::ReferenceLearnt {
+                model: name.clone(),
+                digest: reference.digest,
+                rows: reference.rows,
+                labelled: reference.labelled,
+                from: reference.from,
+                to: reference.to,
+                schema: reference.schema,
+            });
+        }
+        self.write_by(by, facts).await?;
+        self.load_model(&name).await?;
+        Ok(applied)
+    }
+
+    /// Takes a person's version in. It goes through the evaluation gate like any other, unless a rollout is asked for
+    /// without.
+    pub async fn register(&self, by: &str, model: &ModelName, registration: Registration) -> Result<Version, Problem> {
+        let state = self.state();
+        let version = state.model(model)?.next_version();
+        let to = self.artifact_path(model, version, None);
+        let from = registration.artifact;
+        let digest = blocking(move || {
+            artifact::import(&from, &to)?;
+            artifact::digest(&to)
+        });
+        let fact = Fact::VersionRegistered {
+            model: model.clone(),
+            version,
+            artifact: digest.await?,
+            run: None,
+            snapshot: None,
+            trained_until: None,
+            note: registration.note,
+        };
+        self.write_by(by, vec![fact]).await?;
+        Ok(version)
+    }
+
+    /// Asks for a rollout of a registered version, if wanted without some of its safeguards; that is on record.
+    pub async fn request_rollout(
+        &self,
+        by: &str,
+        model: &ModelName,
+        version: Version,
+        skip: Vec<String>,
+        reason: String,
+    ) -> Result<(), Problem> {
+        let state = self.state();
+        let known = state.model(model)?;
+        if let Some(unknown) = skip.iter().find(|step| !["evaluation", "shadow"].contains(&step.as_str())) {
+            return Err(Problem::invalid(format!("`{unknown}` cannot be skipped"))
+                .field("skip")
+                .hint("evaluation and shadow can be"));
+        }
+        let Some(candidate) = known.versions.get(&version) else {
+            return Err(Problem::not_found(format!("`{model}` has no version {version}")));
+        };
+        if known.champion().is_none() || known.champion() == Some(version) {
+            return Err(Problem::conflict(format!("{version} cannot be rolled out against itself or nothing")));
+        }
+        if let Some(rollout) = known.active_rollout() {
+            let message = format!("rollout {} of {} is under way", rollout.rollout, rollout.candidate);
+            return Err(Problem::conflict(message).hint("wait for its end, or `steersman reject` it"));
+        }
+        let evaluated = candidate.gate.as_ref().is_some_and(|gate| gate.passed);
+        if !evaluated && !skip.iter().any(|step| step == "evaluation") {
+            return Err(Problem::conflict(format!("{version} has not passed the evaluation gate"))
+                .hint("wait for it, or skip `evaluation` and say why"));
+        }
+        if !skip.is_empty() && reason.trim().is_empty() {
+            return Err(Problem::invalid("a reason is needed to skip safeguards").field("reason"));
+        }
+        self.write_by(by, vec![Fact::RolloutRequested { model: model.clone(), version, skip, reason }]).await
+    }
+
+    /// Records a person's yes or no. A no withdraws the candidate, whether or not it was asked for.
+    pub async fn answer(&self, by: &str, rollout: &RolloutId, approved: bool, reason: String) -> Result<(), Problem> {
+        let state = self.state();
+        let found = state.models.iter().find_map(|(name, model)| {
+            let active = model.active_rollout().filter(|active| active.rollout == *rollout)?;
+            Some((name, model, active))
+        });
+        let Some((name, model, active)) = found else {
+            return Err(Problem::not_found(format!("no rollout `{rollout}` is under way"))
+                .hint("`steersman status` lists what waits for an answer"));
+        };
+        let open = active.approvals.iter().find(|approval| approval.answer.is_none());
+        let artifact = model.versions.get(&active.candidate).map(|version| version.artifact.clone());
+        let artifact = artifact.ok_or_else(|| Problem::internal("a rollout without a version"))?;
+        let mut facts = Vec::new();
+        let step = match open {
+            Some(approval) => approval.step,
+            None if approved => {
+                return Err(Problem::conflict("nothing is asked about this rollout")
+                    .hint("it goes on by itself when it is proven safe"));
+            }
+            None => {
+                facts.push(Fact::ApprovalRequested {
+                    model: name.clone(),
+                    rollout: rollout.clone(),
+                    step: ApprovalStep::Hold,
+                    artifact: artifact.clone(),
+                    question: "withdraw the candidate?".to_owned(),
+                });
+                ApprovalStep::Hold
+            }
+        };
+        facts.push(Fact::ApprovalDecided {
+            model: name.clone(),
+            rollout: rollout.clone(),
+            step,
+            artifact,
+            approved,
+            reason,
+        });
+        self.write_by(by, facts).await
+    }
+
+    /// Writes facts in a person's name.
+    async fn write_by(&self, by: &str, facts: Vec<Fact>) -> Result<(), Problem> {
+        let name = by.trim();
+        if name.is_empty() || name.len() > 100 {
+            return Err(Problem::invalid("a name of 1 to 100 bytes is needed").field("by"));
+        }
+        let actor = Actor::Person(name.to_owned());
+        let draft = |fact| Draft { actor: actor.clone(), because: Vec::new(), fact };
+        let drafts = facts.into_iter().map(draft).collect();
+        self.commit(Batch { drafts, ..Batch::default() }).await.map(|_| ())
+    }
+}

@@ -1,0 +1,426 @@
+//! The platform: the rooms joined into one loop.
+//!
+//! - [`Platform::open`] brings everything up from a folder: the state is folded from the ledger, records are recovered
+//!   from their log, orphaned processes are ended.
+//! - `ingest` takes records, labels and the gateway's captures in.
+//! - `steer` is one turn of the loop: watch, decide, write facts, act.
+//! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
+//! - `commands` is what people ask for: apply a spec, register a version, approve.
+//!
+//! INVARIANT: facts are written under one lock, and the state in memory is the fold of exactly the facts on disk.
+
+mod clock;
+mod commands;
+mod ingest;
+mod jobs;
+mod routes;
+mod steer;
+
+pub use clock::Clock;
+pub use commands::{Applied, Registration};
+pub use ingest::{Ingested, Rejection};
+
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use steersman_act::server::Servers;
+use steersman_decide::{Intent, Judge};
+use steersman_domain::{Actor, Entry, Fact, ModelName, ModelSpec, Problem, RolloutId, RunId, Version};
+use steersman_gateway::Gateway;
+use steersman_ledger::state::{ModelState, State};
+use steersman_records::reference::{Reference, read_reference};
+use steersman_records::{Arrival, Item, RecordLog};
+use steersman_store::{Batch, Draft, Store};
+use steersman_watch::{ReferenceProfile, Watcher};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How many captured calls may wait to be written.
+const CAPTURE_QUEUE: usize = 10_000;
+
+/// What a platform is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where everything lasts.
+    pub dir: PathBuf,
+    /// Where the gateway listens.
+    pub gateway: SocketAddr,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// After how long without a judge the gateway takes a candidate's traffic away.
+    pub dead_man: Duration,
+}
+
+/// A running platform; clones share it.
+#[derive(Clone)]
+pub struct Platform {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: PathBuf,
+    clock: Clock,
+    store: Store,
+    log: RecordLog,
+    gateway: Gateway,
+    servers: Servers,
+    watcher: Watcher,
+    state: RwLock<Arc<State>>,
+    writer: tokio::sync::Mutex<()>,
+    models: Mutex<BTreeMap<ModelName, Live>>,
+    jobs: Mutex<HashMap<RunId, JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    ingested: AtomicU64,
+    capture_failures: AtomicU64,
+}
+
+/// What is known of a model beside the ledger: all of it can be made again from records and facts.
+#[derive(Default)]
+struct Live {
+    /// The judge of the active rollout.
+    judge: Option<(RolloutId, Judge)>,
+    /// Time of the first and of the last labelled row of the reference.
+    reference_span: Option<(Timestamp, Timestamp)>,
+    /// Time of the latest record.
+    last_record: Option<Timestamp>,
+    /// When the latest label became known.
+    last_label: Option<Timestamp>,
+    /// The version whose training data windows are compared with; none for the reference file.
+    compared_with: Option<Version>,
+    /// Arrivals before this position were taken in.
+    cursor: u64,
+}
+
+impl Platform {
+    /// Brings a platform up on `options.dir`, which is made if it is not there.
+    pub async fn open(options: Options) -> Result<Self, Problem> {
+        let store = Store::open(&options.dir).await?;
+        let mut state = State::default();
+        loop {
+            let entries = store.entries(state.size, 1_000).await?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in &entries {
+                state.apply(entry)?;
+            }
+        }
+        let servers = Servers::new(options.dir.join("servers"));
+        servers.reap_orphans();
+        let records = options.dir.join("records");
+        let log = blocking(move || RecordLog::open(&records)).await?;
+        let (captures, queue) = mpsc::channel(CAPTURE_QUEUE);
+        let gateway_config = steersman_gateway::Config {
+            listen: options.gateway,
+            dead_man: options.dead_man,
+            ..steersman_gateway::Config::default()
+        };
+        let gateway = Gateway::start(gateway_config, captures).await?;
+        let watcher = Watcher::new(log.clone(), store.clone());
+        let platform = Self {
+            inner: Arc::new(Inner {
+                dir: options.dir,
+                clock: options.clock,
+                store,
+                log,
+                gateway,
+                servers,
+                watcher,
+                state: RwLock::new(Arc::new(state)),
+                writer: tokio::sync::Mutex::new(()),
+                models: Mutex::new(BTreeMap::new()),
+                jobs: Mutex::new(HashMap::new()),
+                tasks: Mutex::new(Vec::new()),
+                ingested: AtomicU64::new(0),
+                capture_failures: AtomicU64::new(0),
+            }),
+        };
+        let models: Vec<ModelName> = platform.state().models.keys().cloned().collect();
+        for model in &models {
+            platform.load_model(model).await?;
+        }
+        platform.start_capture(queue);
+        platform.write("act", Fact::PlatformStarted { program: env!("CARGO_PKG_VERSION").to_owned() }).await?;
+        Ok(platform)
+    }
+
+    /// The state now: a fold over all facts.
+    pub fn state(&self) -> Arc<State> {
+        self.inner.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The platform's time.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// The clock, for whoever replays history.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Where everything lasts.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// The ledger, windows and measurements.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The record log.
+    pub fn log(&self) -> &RecordLog {
+        &self.inner.log
+    }
+
+    /// The data plane.
+    pub fn gateway(&self) -> &Gateway {
+        &self.inner.gateway
+    }
+
+    /// Stops: no new requests, running jobs are ended and will be taken up at the next start, records are on disk.
+    pub async fn shutdown(&self) {
+        self.inner.gateway.shutdown(Duration::from_secs(5)).await;
+        for (_, job) in lock(&self.inner.jobs).drain() {
+            job.abort();
+        }
+        // The capture task ends by itself once the gateway has dropped its end of the queue.
+        let tasks: Vec<_> = lock(&self.inner.tasks).drain(..).collect();
+        for mut task in tasks {
+            if tokio::time::timeout(Duration::from_secs(5), &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+        self.inner.servers.stop_all().await;
+    }
+
+    /// Writes facts, with rows that belong to them, in one transaction, and folds them into the state.
+    async fn commit(&self, batch: Batch) -> Result<Vec<Entry>, Problem> {
+        let _writing = self.inner.writer.lock().await;
+        let entries = self.inner.store.commit(self.now(), batch).await?;
+        let mut state = (*self.state()).clone();
+        for entry in &entries {
+            state.apply(entry)?;
+        }
+        *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        for entry in &entries {
+            tracing::info!(seq = entry.seq, kind = entry.fact.kind(), model = ?entry.fact.model().map(ModelName::as_str), "fact");
+        }
+        Ok(entries)
+    }
+
+    /// Writes one fact of one of the platform's rooms.
+    async fn write(&self, room: &str, fact: Fact) -> Result<(), Problem> {
+        self.write_all(room, vec![fact]).await
+    }
+
+    /// Writes facts of one of the platform's rooms together.
+    async fn write_all(&self, room: &str, facts: Vec<Fact>) -> Result<(), Problem> {
+        let drafts = facts.into_iter().map(|fact| platform_draft(room, Vec::new(), fact)).collect();
+        self.commit(Batch { drafts, ..Batch::default() }).await.map(|_| ())
+    }
+
+    /// Makes what is known of a model beside the ledger: at start, and when its spec changes.
+    async fn load_model(&self, name: &ModelName) -> Result<(), Problem> {
+        let state = self.state();
+        let model = state.model(name)?.clone();
+        let Some(reference_state) = &model.reference else { return Ok(()) };
+        let spec = model.spec.clone();
+        let path = self.reference_path(name, &spec);
+        let reference = blocking(move || read_reference(&path, &spec)).await?;
+        if reference.digest != reference_state.digest {
+            let message = format!("the kept copy of the reference of `{name}` is not what the ledger says");
+            return Err(Problem::new(steersman_domain::ErrorKind::Corrupt, message));
+        }
+        let (log, declared, schema) = (self.inner.log.clone(), name.clone(), reference.schema.clone());
+        let recovery = blocking(move || log.declare(&declared, &schema)).await?;
+        tracing::debug!(model = %name, ?recovery, "record log opened");
+        let live = Live { reference_span: Some((reference.from, reference.to)), ..Live::default() };
+        lock(&self.inner.models).insert(name.clone(), live);
+        self.compare_with_champion(name, &model, Some(&reference)).await?;
+        self.ready_judge(name, &model).await?;
+        self.catch_up(name).await
+    }
+
+    /// Lets windows be compared with what the champion was trained on: the reference moves with the champion, never
+    /// without one.
+    async fn compare_with_champion(
+        &self,
+        name: &ModelName,
+        model: &ModelState,
+        reference: Option<&Reference>,
+    ) -> Result<(), Problem> {
+        let champion = model.champion().and_then(|version| model.versions.get(&version));
+        let run = champion.and_then(|version| version.run.clone());
+        let trained = match (&run, champion) {
+            (Some(run), Some(version)) => {
+                let path = self.snapshot_path(name, run, &model.spec);
+                path.exists().then_some((path, version.version))
+            }
+            _ => None,
+        };
+        let spec = model.spec.clone();
+        let (profile, compared_with) = match (trained, reference) {
+            (Some((path, version)), _) => {
+                let profile = blocking(move || {
+                    let snapshot = read_reference(&path, &snapshot_spec(&spec))?;
+                    Ok(ReferenceProfile::learn(&spec, &snapshot))
+                });
+                (profile.await?, Some(version))
+            }
+            (None, Some(reference)) => (ReferenceProfile::learn(&spec, reference), None),
+            (None, None) => {
+                let path = self.reference_path(name, &spec);
+                let profile = blocking(move || {
+                    let reference = read_reference(&path, &spec)?;
+                    Ok(ReferenceProfile::learn(&spec, &reference))
+                });
+                (profile.await?, None)
+            }
+        };
+        self.inner.watcher.load(name, model, profile).await?;
+        if let Some(live) = lock(&self.inner.models).get_mut(name) {
+            live.compared_with = compared_with;
+        }
+        Ok(())
+    }
+
+    /// Gives the active rollout its judge, fed with everything that arrived since the rollout began.
+    async fn ready_judge(&self, name: &ModelName, model: &ModelState) -> Result<(), Problem> {
+        let Some(rollout) = model.active_rollout() else {
+            if let Some(live) = lock(&self.inner.models).get_mut(name) {
+                live.judge = None;
+            }
+            return Ok(());
+        };
+        let known = lock(&self.inner.models)
+            .get(name)
+            .is_some_and(|live| live.judge.as_ref().is_some_and(|(id, _)| *id == rollout.rollout));
+        if known {
+            return Ok(());
+        }
+        let mut judge = Judge::new(&model.spec, &rollout.plan);
+        let (log, replayed) = (self.inner.log.clone(), name.clone());
+        let arrivals = blocking(move || log.arrivals(&replayed, 0)).await?;
+        let mut models = lock(&self.inner.models);
+        let Some(live) = models.get_mut(name) else { return Ok(()) };
+        // What arrives after the cursor is shown to the judge when it is taken in.
+        let seen = arrivals.iter().filter(|arrival| arrival.seq < live.cursor);
+        for arrival in seen.filter(|arrival| arrival.received_at >= rollout.started_at) {
+            feed(&mut judge, arrival);
+        }
+        live.judge = Some((rollout.rollout.clone(), judge));
+        Ok(())
+    }
+
+    /// Takes in what arrived since the last time, in order of arrival: the judge and the watcher always see the same
+    /// sequence, however the platform was interrupted.
+    async fn catch_up(&self, name: &ModelName) -> Result<(), Problem> {
+        let Some(from) = lock(&self.inner.models).get(name).map(|live| live.cursor) else { return Ok(()) };
+        let (log, model) = (self.inner.log.clone(), name.clone());
+        let arrivals = blocking(move || log.arrivals(&model, from)).await?;
+        if arrivals.is_empty() {
+            return Ok(());
+        }
+        self.inner.watcher.note(name, &arrivals);
+        let state = self.state();
+        let started = state.model(name)?.active_rollout().map(|rollout| rollout.started_at);
+        let mut models = lock(&self.inner.models);
+        let Some(live) = models.get_mut(name) else { return Ok(()) };
+        for arrival in &arrivals {
+            live.cursor = arrival.seq + 1;
+            match &arrival.item {
+                Item::Record(record) => live.last_record = live.last_record.max(Some(record.time)),
+                Item::Label(label) => live.last_label = live.last_label.max(Some(label.time)),
+            }
+            if let (Some((_, judge)), Some(started)) = (&mut live.judge, started)
+                && arrival.received_at >= started
+            {
+                feed(judge, arrival);
+            }
+        }
+        Ok(())
+    }
+
+    // Where a model's files lie.
+
+    fn model_dir(&self, name: &ModelName) -> PathBuf {
+        self.inner.dir.join("models").join(name.as_str())
+    }
+
+    fn run_dir(&self, name: &ModelName, run: &RunId) -> PathBuf {
+        self.model_dir(name).join("runs").join(run.as_str())
+    }
+
+    fn snapshot_path(&self, name: &ModelName, run: &RunId, spec: &ModelSpec) -> PathBuf {
+        let format = spec.retrain.as_ref().map(|retrain| retrain.format).unwrap_or_default();
+        self.run_dir(name, run).join(format!("snapshot.{}", format.extension()))
+    }
+
+    fn reference_path(&self, name: &ModelName, spec: &ModelSpec) -> PathBuf {
+        let original = Path::new(&spec.data.reference);
+        let file = original.file_name().map_or_else(|| "reference".into(), |name| name.to_string_lossy().into_owned());
+        self.model_dir(name).join("reference").join(file)
+    }
+
+    fn artifact_path(&self, name: &ModelName, version: Version, run: Option<&RunId>) -> PathBuf {
+        match run {
+            Some(run) => self.run_dir(name, run).join("artifact"),
+            None => self.model_dir(name).join("versions").join(version.to_string()),
+        }
+    }
+}
+
+/// A snapshot has its own column names; everything else is as the spec says.
+fn snapshot_spec(spec: &ModelSpec) -> ModelSpec {
+    let mut spec = spec.clone();
+    spec.data.time = "time".to_owned();
+    spec.data.id = Some("id".to_owned());
+    spec.data.ignore.clear();
+    spec.model.label.time = None;
+    spec
+}
+
+/// Shows one arrival to a judge.
+fn feed(judge: &mut Judge, arrival: &Arrival) {
+    match &arrival.item {
+        Item::Record(record) => judge.record(record),
+        Item::Label(label) => judge.label(label),
+    }
+}
+
+fn platform_draft(room: &str, because: Vec<u64>, fact: Fact) -> Draft {
+    Draft { actor: Actor::Platform(room.to_owned()), because, fact }
+}
+
+fn intent_draft(intent: Intent) -> Draft {
+    platform_draft("decide", intent.because, intent.fact)
+}
+
+/// Runs work that blocks or computes for long where it does not hold up the loop.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Problem::internal(format!("a background task ended early: {error}"))),
+    }
+}
+
+/// Locks; a thread that panicked while holding the lock left data that is still whole, since every change under these
+/// locks is a single assignment or insertion.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Platform").field("dir", &self.inner.dir).finish_non_exhaustive()
+    }
+}
+

@@ -1,0 +1,87 @@
+//! Keeps model servers and the gateway as the state wants them: called again and again, it does what is still missing.
+
+use super::Platform;
+use std::path::PathBuf;
+use steersman_domain::fact::RunTask;
+use steersman_domain::{ErrorKind, Fact, ModelName, Problem, Version};
+use steersman_gateway::{CandidateRoute, Route, Target};
+use steersman_ledger::state::{ModelState, RouteState};
+
+impl Platform {
+    /// Starts and stops servers, and tells the gateway how to split.
+    pub(super) async fn apply_routes(&self, name: &ModelName) -> Result<(), Problem> {
+        self.write_server_exits().await?;
+        let state = self.state();
+        let model = state.model(name)?;
+        let Some(champion) = model.champion() else { return Ok(()) };
+        self.stop_unneeded(name, model, champion).await;
+        let Some(url) = self.server(name, model, champion).await? else { return Ok(()) };
+        let mut route =
+            Route { champion: Target { version: champion, url }, candidate: None, sticky: model.spec.rollout.sticky.clone() };
+        let mut wanted = RouteState { champion, candidate: None, weight: 0.0, mirror: false };
+        let rollout = model.active_rollout();
+        if let Some((rollout, stage)) = rollout.and_then(|rollout| Some((rollout, rollout.current_stage()?)))
+            && let Some(url) = self.server(name, model, rollout.candidate).await?
+        {
+            route.candidate = Some(CandidateRoute {
+                target: Target { version: rollout.candidate, url },
+                weight: stage.weight,
+                mirror: stage.mirror,
+                budget: rollout.plan.budget,
+                salt: rollout.plan.salt.clone(),
+            });
+            let candidate = Some(rollout.candidate);
+            wanted = RouteState { champion, candidate, weight: stage.weight, mirror: stage.mirror };
+        }
+        if self.inner.gateway.route(name).as_ref() != Some(&route) {
+            self.inner.gateway.install(name, route);
+        }
+        if model.route == Some(wanted) {
+            return Ok(());
+        }
+        let RouteState { champion, candidate, weight, mirror } = wanted;
+        self.write("act", Fact::RouteApplied { model: name.clone(), champion, candidate, weight, mirror }).await
+    }
+
+    /// The address of a version's server, started if it does not run. A failure becomes a fact; while a server is kept
+    /// from restarting too fast there is no address and no new fact.
+    pub(super) async fn server(
+        &self,
+        name: &ModelName,
+        model: &ModelState,
+        version: Version,
+    ) -> Result<Option<String>, Problem> {
+        let Some(serve) = &model.spec.serve else { return Ok(None) };
+        let run = model.versions.get(&version).and_then(|state| state.run.as_ref());
+        let artifact = self.artifact_path(name, version, run);
+        let folder = PathBuf::from(&model.folder);
+        match self.inner.servers.ensure(name, version, serve, &folder, &artifact).await {
+            Ok(url) => Ok(Some(url)),
+            Err(problem) if problem.kind == ErrorKind::Unavailable => Ok(None),
+            Err(problem) => {
+                let reason = problem.to_string();
+                self.write("act", Fact::ServerFailed { model: name.clone(), version, reason }).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn stop_unneeded(&self, name: &ModelName, model: &ModelState, champion: Version) {
+        let evaluated = model.pending_runs().filter_map(|run| match run.task {
+            RunTask::Evaluate { version, .. } => Some(version),
+            RunTask::Train { .. } => None,
+        });
+        let mut needed: Vec<Version> = evaluated.collect();
+        needed.push(champion);
+        needed.extend(model.active_rollout().map(|rollout| rollout.candidate));
+        self.inner.servers.retain(name, &needed).await;
+    }
+
+    async fn write_server_exits(&self) -> Result<(), Problem> {
+        for exit in self.inner.servers.take_exits() {
+            let fact = Fact::ServerFailed { model: exit.model, version: exit.version, reason: exit.reason };
+            self.write("act", fact).await?;
+        }
+        Ok(())
+    }
+}
