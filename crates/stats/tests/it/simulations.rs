@@ -1,0 +1,148 @@
+//! What is claimed about false alarms, shown by simulation with a fixed seed.
+
+use steersman_stats::detector::{Detector, HarmDetector, calibrate};
+use steersman_stats::sequential::{ArmProcess, MeanProcess, RateProcess, SampleRatio};
+
+/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): small, well mixed, the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn chance(&mut self, p: f64) -> bool {
+        self.uniform() < p
+    }
+}
+
+/// Share of `runs` in which `run` is true.
+fn share(runs: u64, mut run: impl FnMut(&mut Random) -> bool) -> f64 {
+    (0..runs).filter(|seed| run(&mut Random(seed * 1_000_003))).count() as f64 / runs as f64
+}
+
+/// One rollout at 10 % weight; true if harm is proven within `events` requests looked at one by one.
+fn harmful(random: &mut Random, requests: usize, base: impl Fn(usize) -> f64, ratio: f64) -> bool {
+    let mut process = ArmProcess::harm(1.0);
+    for request in 0..requests {
+        let candidate = random.chance(0.1);
+        let rate = base(request) * if candidate { ratio } else { 1.0 };
+        if random.chance(rate) {
+            process.observe(candidate, 0.1);
+            if process.log_e() >= 20f64.ln() {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn false_rollbacks_stay_under_alpha_at_every_look_and_through_daily_cycles() {
+    let steady = share(400, |random| harmful(random, 20_000, |_| 0.02, 1.0));
+    assert!(steady <= 0.05, "{steady}");
+    let cycle = |request: usize| 0.02 + 0.015 * (request as f64 / 2_000.0).sin();
+    let daily = share(400, |random| harmful(random, 20_000, cycle, 1.0));
+    assert!(daily <= 0.05, "{daily}");
+    let found = share(100, |random| harmful(random, 20_000, |_| 0.02, 3.0));
+    assert!(found >= 0.95, "{found}");
+}
+
+#[test]
+fn a_candidate_beyond_the_margin_is_hardly_ever_proven_safe() {
+    let proven = |ratio: f64| {
+        share(300, |random| {
+            let mut process = ArmProcess::safety(1.5);
+            (0..20_000).any(|_| {
+                let candidate = random.chance(0.5);
+                if random.chance(0.05 * if candidate { ratio } else { 1.0 }) {
+                    process.observe(candidate, 0.5);
+                }
+                process.log_e() >= 20f64.ln()
+            })
+        })
+    };
+    // At the very margin the bound is nearly reached; three standard errors of 300 runs are allowed for.
+    let at_the_margin = proven(1.5);
+    assert!(at_the_margin <= 0.05 + 3.0 * (0.05f64 * 0.95 / 300.0).sqrt(), "{at_the_margin}");
+    assert_eq!(proven(2.0), 0.0);
+    assert!(proven(1.0) >= 0.95);
+}
+
+#[test]
+fn betting_on_a_mean_holds_its_level() {
+    let above = |mean: f64| {
+        share(300, |random| {
+            let mut process = MeanProcess::above(0.0, -1.0, 1.0);
+            (0..3_000).any(|_| {
+                // A skewed law with this mean: rare large values.
+                process.observe(if random.chance(0.1) { 0.9 + mean * 10.0 } else { -0.1 });
+                process.log_e() >= 20f64.ln()
+            })
+        })
+    };
+    assert!(above(0.0) <= 0.05);
+    assert!(above(0.01) >= 0.1);
+}
+
+#[test]
+fn rates_and_splits_hold_their_level() {
+    let at_the_limit = share(400, |random| {
+        let mut process = RateProcess::below(0.01);
+        (0..5_000).any(|_| {
+            process.observe(random.chance(0.01));
+            process.log_e() >= 20f64.ln()
+        })
+    });
+    assert!(at_the_limit <= 0.05, "{at_the_limit}");
+    let honest = share(400, |random| {
+        let mut split = SampleRatio::new();
+        (0..5_000).any(|_| {
+            split.observe(random.chance(0.25), 0.25);
+            split.log_e() >= 100f64.ln()
+        })
+    });
+    assert!(honest <= 0.01, "{honest}");
+}
+
+#[test]
+fn the_mean_run_to_a_false_alarm_is_at_least_the_budget() {
+    let budget = 50.0;
+    let runs = 200;
+    let total: u64 = (0..runs)
+        .map(|seed| {
+            let mut random = Random(seed * 7_919);
+            let mut detector = Detector::new();
+            (1..).find(|_| {
+                detector.observe(calibrate(random.uniform().max(1e-12)).unwrap());
+                detector.alarms(1.0 / budget)
+            })
+            .unwrap()
+        })
+        .sum();
+    let mean = total as f64 / runs as f64;
+    assert!(mean >= budget, "{mean}");
+}
+
+#[test]
+fn harm_is_found_within_days_and_false_alarms_keep_to_their_budget() {
+    let alarm_day = |seed: u64, loss: f64, days: usize| {
+        let mut random = Random(seed * 104_729);
+        let mut detector = HarmDetector::new(0.18).unwrap();
+        (0..days).find(|_| {
+            let losses: Vec<f64> = (0..100).map(|_| if random.chance(loss) { 1.0 } else { 0.0 }).collect();
+            detector.observe(&losses);
+            detector.alarms(1.0 / 60.0)
+        })
+    };
+    let runs: Vec<usize> = (0..100).map(|seed| alarm_day(seed, 0.18, 2_000).unwrap_or(2_000)).collect();
+    let mean = runs.iter().sum::<usize>() / runs.len();
+    assert!(mean >= 60, "a false alarm every {mean} days at the limit");
+    let mut days: Vec<usize> = (0..50).map(|seed| alarm_day(seed, 0.24, 365).unwrap()).collect();
+    days.sort_unstable();
+    assert!(days[25] <= 10, "median {} days", days[25]);
+}
