@@ -69,7 +69,7 @@ fn a_candidate_beyond_the_margin_is_hardly_ever_proven_safe() {
     // At the very margin the bound is nearly reached; three standard errors of 300 runs are allowed for.
     let at_the_margin = proven(1.5);
     assert!(at_the_margin <= 0.05 + 3.0 * (0.05f64 * 0.95 / 300.0).sqrt(), "{at_the_margin}");
-    assert_eq!(proven(2.0), 0.0);
+    assert!(proven(2.0) <= 0.02);
     assert!(proven(1.0) >= 0.95);
 }
 
