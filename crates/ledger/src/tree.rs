@@ -4,6 +4,7 @@
 //! kept here; that is all that is needed to append and to compute the root.
 
 use sha2::{Digest as _, Sha256};
+use steersman_domain::{ErrorKind, Problem};
 
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];
@@ -85,6 +86,27 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// The tree over `size` leaves whose unfinished tiles `tile` gives, or what is wrong with them.
+    pub fn restore(size: u64, mut tile: impl FnMut(u8, u64) -> Option<Vec<u8>>) -> Result<Self, Problem> {
+        let mut levels = Vec::new();
+        let (mut count, width) = (size, TILE_WIDTH as u64);
+        for level in 0.. {
+            if count == 0 {
+                break;
+            }
+            let (index, rest) = (count / width, count % width);
+            let bytes = if rest == 0 { Vec::new() } else { tile(level, index).unwrap_or_default() };
+            let (hashes, left) = bytes.as_chunks::<32>();
+            if hashes.len() as u64 != rest || !left.is_empty() {
+                let message = format!("tile {level}/{index} of the ledger does not hold {rest} hashes");
+                return Err(Problem::new(ErrorKind::Corrupt, message));
+            }
+            levels.push(Tile { level, index, hashes: hashes.to_vec() });
+            count = index;
+        }
+        Ok(Self { size, levels })
+    }
+
     /// Number of leaves.
     pub fn size(&self) -> u64 {
         self.size
