@@ -1,1 +1,41 @@
-//! The record log: durable ingest, Parquet segments, label joins, snapshots
+//! The record log: predictions and labels taken in durably, kept as Parquet segments, joined and cut into snapshots.
+//!
+//! Each model has its own log. An append goes to a write-ahead log and is on disk before it is acknowledged ([`wal`]);
+//! from time to time the tail becomes a pair of Parquet files ([`segment`]). Every arrival has a position, so readers
+//! follow the log from where they stopped ([`RecordLog::arrivals`]). [`RecordLog::table`] joins records with the labels
+//! known at a time, and [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
+
+mod codec;
+mod log;
+pub mod reference;
+mod segment;
+mod snapshot;
+mod table;
+mod wal;
+
+pub use log::{Appended, LogStats, RecordLog, Recovery};
+pub use snapshot::Snapshot;
+pub use table::{Arms, Scan, Table};
+
+use jiff::Timestamp;
+use steersman_domain::{Label, Record};
+
+/// Something that arrived, with its position in the model's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrival {
+    /// Position, from 0 without gaps.
+    pub seq: u64,
+    /// When it was taken in, by the platform's clock.
+    pub received_at: Timestamp,
+    /// What it is.
+    pub item: Item,
+}
+
+/// What arrives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// A prediction.
+    Record(Record),
+    /// The truth about one.
+    Label(Label),
+}
