@@ -14,7 +14,9 @@ const SAFETY_RATIOS: [f64; 2] = [0.75, 0.5];
 /// Rate ratios at which a broken split is looked for.
 const SPLIT_RATIOS: [f64; 10] = [0.1, 0.25, 0.5, 0.75, 0.9, 1.0 / 0.9, 1.0 / 0.75, 2.0, 4.0, 10.0];
 /// Shares of the limit at which a lower rate is looked for.
-const RATE_SHARES: [f64; 3] = [0.5, 0.25, 0.1];
+const LOWER_RATES: [f64; 3] = [0.5, 0.25, 0.1];
+/// Multiples of the limit at which a higher rate is looked for; rates stay below 1.
+const HIGHER_RATES: [f64; 3] = [2.0, 5.0, 20.0];
 /// A bet risks at most this share of the evidence on one observation.
 const LARGEST_BET: f64 = 0.5;
 
@@ -167,7 +169,8 @@ impl MeanProcess {
     }
 }
 
-/// Evidence that a rate of failures is below a limit: the mixture of likelihood ratios against lower rates.
+/// Evidence that a rate of failures is below (or above) a limit: the mixture of likelihood ratios against lower (or
+/// higher) rates.
 ///
 /// ```
 /// use steersman_stats::sequential::RateProcess;
@@ -180,6 +183,7 @@ impl MeanProcess {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RateProcess {
     limit: f64,
+    rates: [f64; 3],
     failures: u64,
     count: u64,
 }
@@ -187,7 +191,12 @@ pub struct RateProcess {
 impl RateProcess {
     /// Evidence against "failures have a rate of at least `limit`".
     pub fn below(limit: f64) -> Self {
-        Self { limit, failures: 0, count: 0 }
+        Self { limit, rates: LOWER_RATES.map(|share| share * limit), failures: 0, count: 0 }
+    }
+
+    /// Evidence against "failures have a rate of at most `limit`".
+    pub fn above(limit: f64) -> Self {
+        Self { limit, rates: HIGHER_RATES.map(|factor| (factor * limit).min(0.99)), failures: 0, count: 0 }
     }
 
     /// Takes one trial in.
@@ -199,9 +208,8 @@ impl RateProcess {
     /// The evidence.
     pub fn log_e(&self) -> f64 {
         let (failures, successes) = (self.failures as f64, (self.count - self.failures) as f64);
-        let logs = RATE_SHARES.map(|share| {
-            let rate = share * self.limit;
-            failures * share.ln() + successes * ((1.0 - rate) / (1.0 - self.limit)).ln()
+        let logs = self.rates.map(|rate| {
+            failures * (rate / self.limit).ln() + successes * ((1.0 - rate) / (1.0 - self.limit)).ln()
         });
         mean_of_logs(&logs)
     }

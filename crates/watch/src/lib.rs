@@ -1,1 +1,14 @@
-//! Windows, profiles, monitors and signals
+//! Windows, profiles, monitors and signals: what a model does, compared with what it was trained on.
+//!
+//! - [`reference::ReferenceProfile`]: what is ordinary, learnt from the reference.
+//! - [`measure`]: the findings of one window. Pure.
+//! - [`monitor`]: evidence over windows, and when it becomes a signal. Pure.
+//! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
+
+pub mod measure;
+pub mod monitor;
+pub mod reference;
+pub mod watcher;
+
+pub use reference::ReferenceProfile;
+pub use watcher::Watcher;

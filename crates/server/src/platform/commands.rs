@@ -56,7 +56,7 @@ impl Platform {
                 .hint("declare a new model instead"));
         }
         let kept = self.reference_path(&name, &spec);
-        blocking(move || artifact::import(&path, &kept)).await?;
+        blocking(move || artifact::import_file(&path, &kept)).await?;
         let (log, declared, schema) = (self.inner.log.clone(), name.clone(), reference.schema.clone());
         blocking(move || log.declare(&declared, &schema)).await?;
         let mut facts = Vec::new();

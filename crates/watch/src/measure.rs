@@ -1,0 +1,313 @@
+//! The findings of one window: measurements with their ranges, and the evidence that each carries. Pure.
+
+use crate::reference::{Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, range, watched};
+use std::collections::BTreeMap;
+use steersman_domain::measurement::Reading;
+use steersman_domain::spec::Metric;
+use steersman_domain::{Measurement, ModelSpec, MonitorKind, Schema, Task, Window};
+use steersman_records::Table;
+use steersman_stats::detector::calibrate;
+use steersman_stats::distance::{chi_square, cramers_v, hellinger, jensen_shannon, l_infinity, psi, two_proportions};
+use steersman_stats::interval::{Interval, wilson};
+use steersman_stats::metric;
+use steersman_stats::profile::ColumnProfile;
+use steersman_stats::sequential::RateProcess;
+
+/// Fewer rows than this say nothing about a distribution.
+const LEAST_ROWS: u64 = 20;
+/// Fewer labels than this say nothing about performance.
+pub const LEAST_LABELS: usize = 20;
+/// So many windows of the reference are enough to say what is ordinary.
+const LEAST_WINDOWS: usize = 19;
+/// A distance below this does not matter, however certain it is.
+const LEAST_DISTANCE: f64 = 0.05;
+/// A share of missing values matters if it rises by this much and by half as much again.
+const LEAST_MISSING: f64 = 0.01;
+/// Rates of failed calls and of unseen categories up to this are ordinary.
+const ORDINARY_RATE: f64 = 0.01;
+
+/// The loss of one prediction: squared error of a probability, absolute error of a number.
+pub fn loss(task: Task, output: f64, label: f64) -> f64 {
+    match task {
+        Task::Binary => (output - label).powi(2),
+        Task::Regression => (output - label).abs(),
+    }
+}
+
+/// A measurement with the evidence for a change that it carries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The measurement; whether it is alarming is decided with the evidence so far.
+    pub measurement: Measurement,
+    /// The evidence.
+    pub evidence: Evidence,
+    /// Whether what was found is large enough to matter.
+    pub matters: bool,
+}
+
+/// What a window says about a change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Evidence {
+    /// Nothing is tested.
+    None,
+    /// The logarithm of an e-value.
+    LogE(f64),
+    /// Losses in `[0, 1]`, to be weighed against a limit.
+    Losses(Vec<f64>),
+}
+
+/// Profiles of a window's columns, and what was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// Profiles by column.
+    pub profiles: BTreeMap<String, ColumnProfile>,
+    /// Findings.
+    pub findings: Vec<Finding>,
+}
+
+fn finding(monitor: MonitorKind, column: &str, metric: &str, window: Window, rows: u64, reading: Reading) -> Finding {
+    let measurement = Measurement {
+        monitor,
+        column: column.to_owned(),
+        metric: metric.to_owned(),
+        window,
+        revision: 0,
+        reading,
+        ordinary: None,
+        rows,
+        maturity: None,
+        details: BTreeMap::new(),
+        alarming: false,
+        explanation: String::new(),
+    };
+    Finding { measurement, evidence: Evidence::None, matters: false }
+}
+
+/// Everything about a window that needs no labels.
+pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, table: &Table) -> Measured {
+    let rows = table.len() as u64;
+    let mut profiles = BTreeMap::new();
+    let mut findings = vec![volume(reference, window, rows), errors(window, table), latency(window, table)];
+    for column in watched(schema) {
+        let Some(learnt) = reference.columns.get(&column.name) else { continue };
+        let Ok(profile) = profile_like(&learnt.profile, &Cells::of(column, table)) else { continue };
+        findings.push(drift(&column.name, learnt, &profile, window));
+        findings.extend(missing(&column.name, &learnt.profile, &profile, window));
+        findings.extend(unseen(&column.name, &learnt.profile, &profile, window));
+        profiles.insert(column.name.clone(), profile);
+    }
+    Measured { profiles, findings }
+}
+
+fn volume(reference: &ReferenceProfile, window: Window, rows: u64) -> Finding {
+    let mut found = finding(MonitorKind::Volume, "", "records", window, rows, Reading::of(rows as f64));
+    let volumes: Vec<f64> = reference.volumes.iter().map(|&rows| rows as f64).collect();
+    found.measurement.ordinary = range(&volumes);
+    found.measurement.explanation = format!("{rows} records");
+    found
+}
+
+fn errors(window: Window, table: &Table) -> Finding {
+    let statuses: Vec<f64> = table.numbers("status").into_iter().flatten().collect();
+    let failed = statuses.iter().filter(|&&status| status == 0.0 || status >= 500.0).count() as u64;
+    let calls = statuses.len() as u64;
+    let reading = match wilson(failed, calls) {
+        Ok(share) => Reading::between(share.value, Some(share.low), Some(share.high)),
+        Err(_) => Reading::NotComputable { reason: "no record says how its call ended".to_owned() },
+    };
+    let mut found = finding(MonitorKind::Errors, "", "failed_share", window, calls, reading);
+    found.measurement.ordinary = Some((0.0, ORDINARY_RATE));
+    found.measurement.explanation = format!("{failed} of {calls} calls failed");
+    found.evidence = Evidence::LogE(rate_evidence(failed, calls));
+    found.matters = failed as f64 > ORDINARY_RATE * calls as f64;
+    found
+}
+
+/// Evidence that a rate is above what is ordinary.
+fn rate_evidence(hits: u64, count: u64) -> f64 {
+    let mut process = RateProcess::above(ORDINARY_RATE);
+    (0..count).for_each(|trial| process.observe(trial < hits));
+    process.log_e()
+}
+
+fn latency(window: Window, table: &Table) -> Finding {
+    let mut latencies: Vec<f64> = table.numbers("latency_ms").into_iter().flatten().collect();
+    latencies.sort_by(f64::total_cmp);
+    let quantile = |share: f64| latencies[((share * latencies.len() as f64).ceil() as usize).max(1) - 1];
+    let reading = match latencies.is_empty() {
+        true => Reading::NotComputable { reason: "no record has a latency".to_owned() },
+        false => Reading::of(quantile(0.99)),
+    };
+    let mut found = finding(MonitorKind::Latency, "", "p99_ms", window, latencies.len() as u64, reading);
+    if !latencies.is_empty() {
+        found.measurement.details.insert("p50_ms".to_owned(), quantile(0.5));
+        found.measurement.details.insert("p90_ms".to_owned(), quantile(0.9));
+        found.measurement.explanation = format!("half of the calls took less than {:.1} ms", quantile(0.5));
+    }
+    found
+}
+
+fn drift(name: &str, learnt: &ReferenceColumn, profile: &ColumnProfile, window: Window) -> Finding {
+    let (before, now) = (counts(&learnt.profile, &learnt.profile), counts(&learnt.profile, profile));
+    let rows: u64 = now.iter().sum();
+    let distance = jensen_shannon(&before, &now);
+    let reading = match &distance {
+        _ if rows < LEAST_ROWS => Reading::NotComputable { reason: format!("only {rows} values") },
+        Ok(distance) => Reading::of(*distance),
+        Err(error) => Reading::NotComputable { reason: error.to_string() },
+    };
+    let mut found = finding(MonitorKind::Drift, name, "jensen_shannon", window, rows, reading);
+    let Some(distance) = found.measurement.reading.value() else { return found };
+    let ordinary = learnt.ordinary().filter(|_| learnt.distances.len() >= LEAST_WINDOWS);
+    // The conformal p-value where the reference has enough windows of this length, that of the table otherwise.
+    let as_far = learnt.distances.iter().filter(|&&ordinary| ordinary >= distance).count();
+    let p_value = match ordinary {
+        Some(_) => Some((1.0 + as_far as f64) / (learnt.distances.len() as f64 + 1.0)),
+        None => chi_square(&before, &now).ok().map(|test| test.p_value.max(1e-300)),
+    };
+    let further = [
+        ("psi", psi(&before, &now)),
+        ("hellinger", hellinger(&before, &now)),
+        ("l_infinity", l_infinity(&before, &now)),
+        ("cramers_v", cramers_v(&before, &now)),
+    ];
+    let measurement = &mut found.measurement;
+    measurement.ordinary = ordinary;
+    measurement.details.extend(further.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))));
+    measurement.details.extend(p_value.map(|p| ("p_value".to_owned(), p)));
+    let usual = ordinary.map_or(String::new(), |(low, high)| format!(", ordinarily {low:.2} to {high:.2}"));
+    measurement.explanation =
+        format!("`{name}` is {distance:.2} from the reference{usual}; {}", moved(&learnt.profile, profile));
+    if let Some(log_e) = p_value.and_then(|p| calibrate(p).ok()) {
+        found.evidence = Evidence::LogE(log_e);
+    }
+    found.matters = distance >= LEAST_DISTANCE && ordinary.is_none_or(|(_, high)| distance > high);
+    found
+}
+
+/// How a column moved, in words.
+fn moved(before: &ColumnProfile, now: &ColumnProfile) -> String {
+    match (before, now) {
+        (ColumnProfile::Numeric(before), ColumnProfile::Numeric(now)) => {
+            format!("its mean went from {:.3} to {:.3}", before.mean, now.mean)
+        }
+        (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now)) => {
+            let share = |profile: &steersman_stats::profile::CategoricalProfile, name: &str| {
+                profile.categories().get(name).copied().unwrap_or(0) as f64 / profile.count.max(1) as f64
+            };
+            let names = before.categories().keys().chain(now.categories().keys());
+            let change = |name: &&String| (share(now, name) - share(before, name)).abs();
+            match names.max_by(|a, b| change(a).total_cmp(&change(b))) {
+                Some(name) => {
+                    let (from, to) = (100.0 * share(before, name), 100.0 * share(now, name));
+                    format!("`{name}` went from {from:.1} % to {to:.1} % of the values")
+                }
+                None => "it has no values".to_owned(),
+            }
+        }
+        _ => "it changed its kind".to_owned(),
+    }
+}
+
+fn missing(name: &str, before: &ColumnProfile, now: &ColumnProfile, window: Window) -> Option<Finding> {
+    if before.missing() == 0 && now.missing() == 0 {
+        return None;
+    }
+    let share = wilson(now.missing(), now.rows()).ok()?;
+    let reading = Reading::between(share.value, Some(share.low), Some(share.high));
+    let mut found = finding(MonitorKind::Missing, name, "missing_share", window, now.rows(), reading);
+    let usual = wilson(before.missing(), before.rows()).ok()?;
+    found.measurement.ordinary = Some((0.0, usual.value.max(LEAST_MISSING)));
+    let test = two_proportions((before.missing(), before.rows()), (now.missing(), now.rows())).ok()?;
+    if let Ok(log_e) = calibrate(test.p_value.max(1e-300)) {
+        found.evidence = Evidence::LogE(log_e);
+    }
+    found.matters = share.value >= usual.value + LEAST_MISSING && share.value >= 1.5 * usual.value;
+    found.measurement.explanation = format!(
+        "{:.1} % of `{name}` is missing, {:.1} % in the reference",
+        100.0 * share.value,
+        100.0 * usual.value
+    );
+    Some(found)
+}
+
+fn unseen(name: &str, before: &ColumnProfile, now: &ColumnProfile, window: Window) -> Option<Finding> {
+    let (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now)) = (before, now) else { return None };
+    let unseen = now.cells(before).last().copied().filter(|&unseen| unseen > 0 && now.count > 0)?;
+    let share = wilson(unseen, now.count).ok()?;
+    let reading = Reading::between(share.value, Some(share.low), Some(share.high));
+    let mut found = finding(MonitorKind::Unseen, name, "unseen_share", window, now.count, reading);
+    found.measurement.ordinary = Some((0.0, ORDINARY_RATE));
+    found.evidence = Evidence::LogE(rate_evidence(unseen, now.count));
+    found.matters = share.value > ORDINARY_RATE;
+    found.measurement.explanation =
+        format!("{:.1} % of `{name}` are categories that the reference does not have", 100.0 * share.value);
+    Some(found)
+}
+
+/// What performance is weighed against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossLimit {
+    /// The mean loss that is still acceptable.
+    pub limit: f64,
+    /// The loss that counts as 1.
+    pub scale: f64,
+}
+
+/// The performance of a window's predictions on the labels known so far. Shares of the candidate do not count.
+pub fn performance(spec: &ModelSpec, window: Window, table: &Table, limit: Option<LossLimit>) -> Finding {
+    let arms = table.texts("_arm");
+    let outputs = table.numbers(&spec.model.prediction);
+    let labels = table.numbers("label");
+    let own: Vec<usize> = (0..table.len())
+        .filter(|&row| outputs[row].is_some() && arms[row].as_deref().is_none_or(|arm| arm == "champion"))
+        .collect();
+    let pairs: Vec<(f64, f64)> = own.iter().filter_map(|&row| Some((outputs[row]?, labels[row]?))).collect();
+    let metric_name = spec.metric().as_str();
+    let reading = if pairs.len() < LEAST_LABELS {
+        let reason = format!("only {} of {} predictions have a label", pairs.len(), own.len());
+        Reading::NotComputable { reason }
+    } else {
+        match metric_of(spec, &pairs) {
+            Ok(interval) => Reading::between(interval.value, Some(interval.low), Some(interval.high)),
+            Err(error) => Reading::NotComputable { reason: error.to_string() },
+        }
+    };
+    let mut found = finding(MonitorKind::Performance, "", metric_name, window, pairs.len() as u64, reading);
+    found.measurement.maturity = Some(if own.is_empty() { 0.0 } else { pairs.len() as f64 / own.len() as f64 });
+    let Some(value) = found.measurement.reading.value() else { return found };
+    let losses: Vec<f64> = pairs.iter().map(|&(output, label)| loss(spec.model.task, output, label)).collect();
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    found.measurement.details.insert("loss".to_owned(), mean);
+    let floor = spec.watch.performance.floor;
+    let below_floor = floor.is_some_and(|floor| match spec.metric().higher_is_better() {
+        true => value < floor,
+        false => value > floor,
+    });
+    let mut words = format!("{metric_name} {value:.4} on {} labels", pairs.len());
+    found.matters = below_floor;
+    if let Some(LossLimit { limit, scale }) = limit {
+        found.measurement.details.insert("loss_limit".to_owned(), limit);
+        found.evidence = Evidence::Losses(losses.iter().map(|loss| (loss / scale).clamp(0.0, 1.0)).collect());
+        found.matters |= mean > limit;
+        words.push_str(&format!("; mean loss {mean:.4}, acceptable is {limit:.4}"));
+    }
+    if let Some(floor) = floor {
+        words.push_str(&format!("; the floor is {floor}"));
+    }
+    found.measurement.explanation = words;
+    found
+}
+
+fn metric_of(spec: &ModelSpec, pairs: &[(f64, f64)]) -> Result<Interval, steersman_stats::StatsError> {
+    let (outputs, labels): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    let truths: Vec<bool> = labels.iter().map(|&label| label > 0.5).collect();
+    match spec.metric() {
+        Metric::RocAuc => metric::roc_auc(&outputs, &truths),
+        Metric::Brier => metric::brier(&outputs, &truths),
+        Metric::LogLoss => metric::log_loss(&outputs, &truths),
+        Metric::Accuracy => metric::accuracy(&outputs, &truths, spec.model.threshold),
+        Metric::Mae => metric::mae(&outputs, &labels),
+        Metric::Rmse => metric::rmse(&outputs, &labels),
+    }
+}

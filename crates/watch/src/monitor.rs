@@ -1,0 +1,176 @@
+//! Evidence over windows, and when it becomes a signal. Pure.
+//!
+//! Each monitor has an e-detector whose alarm level is its share of the model's false-alarm budget: half of it for
+//! performance, the other half divided among all others. A signal is raised when the evidence is there *and* what was
+//! found matters; it is cleared after some windows in a row in which it did not.
+
+use crate::measure::{Evidence, Finding};
+use serde::{Deserialize, Serialize};
+use steersman_domain::{Fact, ModelName, MonitorKind, SignalId, Version, Window};
+use steersman_stats::detector::{Detector, HarmDetector};
+
+/// A signal is cleared after so many quiet windows in a row.
+const QUIET_WINDOWS: u32 = 3;
+
+/// What a monitor remembers from window to window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The champion that the evidence is about.
+    pub champion: Option<Version>,
+    detector: Detector,
+    harm: Option<HarmDetector>,
+    signal: Option<SignalId>,
+    quiet: u32,
+}
+
+/// The share of a false-alarm budget that one monitor may use.
+pub fn share(alpha: f64, monitor: MonitorKind, others: usize) -> f64 {
+    match monitor {
+        MonitorKind::Performance => alpha / 2.0,
+        _ => alpha / (2.0 * others.max(1) as f64),
+    }
+}
+
+impl Memory {
+    /// A monitor that has seen nothing of this champion.
+    pub fn new(champion: Option<Version>) -> Self {
+        Self { champion, detector: Detector::new(), harm: None, signal: None, quiet: 0 }
+    }
+
+    /// The open signal.
+    pub fn signal(&self) -> Option<&SignalId> {
+        self.signal.as_ref()
+    }
+
+    /// Begins anew with another champion; an open signal is cleared.
+    pub fn follow(&mut self, model: &ModelName, champion: Option<Version>, window: Window) -> Option<Fact> {
+        if self.champion == champion {
+            return None;
+        }
+        let signal = self.signal.take();
+        *self = Self::new(champion);
+        let serves = champion.map_or("another version".to_owned(), |version| version.to_string());
+        signal.map(|signal| Fact::SignalCleared {
+            model: model.clone(),
+            signal,
+            window,
+            explanation: format!("{serves} serves now, and windows are compared with what it was trained on"),
+        })
+    }
+
+    /// Takes a finding in: sets whether it is alarming, and says whether a signal goes off or is over. `limit` is the
+    /// loss that is still acceptable, in units of its scale.
+    pub fn observe(
+        &mut self,
+        model: &ModelName,
+        finding: &mut Finding,
+        alpha: f64,
+        limit: Option<f64>,
+    ) -> Option<Fact> {
+        let (log_m, alarms) = match &finding.evidence {
+            Evidence::None => return None,
+            Evidence::LogE(log_e) => {
+                self.detector.observe(*log_e);
+                (self.detector.log_m(), self.detector.alarms(alpha))
+            }
+            Evidence::Losses(losses) => {
+                let harm = match (&mut self.harm, limit) {
+                    (Some(harm), Some(limit)) if harm.limit() == limit => harm,
+                    (slot, Some(limit)) => slot.insert(HarmDetector::new(limit).ok()?),
+                    (_, None) => return None,
+                };
+                harm.observe(losses);
+                (harm.log_m(), harm.alarms(alpha))
+            }
+        };
+        finding.measurement.details.insert("evidence".to_owned(), log_m);
+        finding.measurement.details.insert("conclusive".to_owned(), -alpha.ln());
+        let on = self.signal.is_some() || alarms;
+        finding.measurement.alarming = on && finding.matters;
+        match (&self.signal, finding.matters) {
+            (None, true) if alarms => Some(self.raise(model, finding)),
+            (Some(_), false) => self.calm(model, finding.measurement.window),
+            _ => {
+                self.quiet = 0;
+                None
+            }
+        }
+    }
+
+    fn raise(&mut self, model: &ModelName, finding: &Finding) -> Fact {
+        let measurement = &finding.measurement;
+        let monitor = measurement.monitor.as_str();
+        let start = measurement.window.start.to_string();
+        let signal = SignalId::derive(&[model.as_str(), monitor, &measurement.column, &start]);
+        self.signal = Some(signal.clone());
+        self.quiet = 0;
+        Fact::SignalRaised {
+            model: model.clone(),
+            signal,
+            explanation: measurement.explanation.clone(),
+            measurement: Box::new(measurement.clone()),
+        }
+    }
+
+    fn calm(&mut self, model: &ModelName, window: Window) -> Option<Fact> {
+        self.quiet += 1;
+        if self.quiet < QUIET_WINDOWS {
+            return None;
+        }
+        self.quiet = 0;
+        self.detector.reset();
+        if let Some(harm) = &mut self.harm {
+            harm.reset();
+        }
+        self.signal.take().map(|signal| Fact::SignalCleared {
+            model: model.clone(),
+            signal,
+            window,
+            explanation: format!("{QUIET_WINDOWS} windows in a row were as they should be"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steersman_domain::measurement::Reading;
+    use steersman_domain::{Measurement, Period};
+
+    fn finding(day: i64, log_e: f64, matters: bool) -> Finding {
+        let at = steersman_domain::time::from_micros(day * 86_400_000_000);
+        let measurement = Measurement {
+            monitor: MonitorKind::Drift,
+            column: "temp".to_owned(),
+            metric: "jensen_shannon".to_owned(),
+            window: Window::holding(at, Period::from_days(1)),
+            revision: 0,
+            reading: Reading::of(0.3),
+            ordinary: None,
+            rows: 100,
+            maturity: None,
+            details: Default::default(),
+            alarming: false,
+            explanation: "`temp` moved".to_owned(),
+        };
+        Finding { measurement, evidence: Evidence::LogE(log_e), matters }
+    }
+
+    #[test]
+    fn a_signal_needs_evidence_and_effect_and_is_cleared_when_calm() {
+        let model: ModelName = "m".parse().unwrap();
+        let mut memory = Memory::new(None);
+        let mut observe = |day, log_e, matters| {
+            let fact = memory.observe(&model, &mut finding(day, log_e, matters), 1.0 / 30.0, None);
+            fact.map(|fact| fact.kind())
+        };
+        assert_eq!(observe(0, 9.0, false), None); // certain, but too small to matter
+        assert_eq!(observe(1, -9.0, true), None); // large, but no evidence is left
+        assert_eq!(observe(2, 2.0, true), None);
+        assert_eq!(observe(3, 2.0, true), Some("signal.raised"));
+        assert_eq!(observe(4, 2.0, true), None);
+        assert_eq!(observe(5, 0.0, false), None);
+        assert_eq!(observe(6, 0.0, false), None);
+        assert_eq!(observe(7, 0.0, false), Some("signal.cleared"));
+    }
+}

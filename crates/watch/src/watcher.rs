@@ -1,0 +1,326 @@
+//! Follows the record log, closes windows when their time has come, and says what is to be written.
+//!
+//! A window is closed when the watermark passes its end, and measured again when late records or labels arrive; evidence
+//! counts only the first time. [`Watcher::tick`] changes nothing in memory until [`Watcher::committed`] says that its
+//! batch is on disk, so a failed write is made good by the next tick.
+
+use crate::measure::{LossLimit, measure, performance};
+use crate::monitor::{Memory, share};
+use crate::reference::ReferenceProfile;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use steersman_domain::record::Arm;
+use steersman_domain::spec::Metric;
+use steersman_domain::{Actor, Fact, ModelName, MonitorKind, Period, Problem, Task, Window};
+use steersman_ledger::state::ModelState;
+use steersman_records::{Arrival, Arms, Item, RecordLog, Scan, Table};
+use steersman_store::{Batch, Draft, MeasurementQuery, MonitorState, Store, WindowRow};
+
+/// The performance of this many last windows is measured again when labels arrive late.
+const REVISED_WINDOWS: usize = 14;
+
+/// Watches all models.
+#[derive(Debug)]
+pub struct Watcher {
+    log: RecordLog,
+    store: Store,
+    models: Mutex<BTreeMap<ModelName, Watched>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    reference: ReferenceProfile,
+    window: Period,
+    /// Served records in each window, as they arrived.
+    seen: BTreeMap<Window, u64>,
+    last_event: Option<Timestamp>,
+    last_arrival: Option<Timestamp>,
+    labels_since: bool,
+    done: Done,
+    staged: Option<Done>,
+}
+
+/// What is on disk.
+#[derive(Debug, Clone, Default)]
+struct Done {
+    /// Closed windows, with the records they were measured on and the revision.
+    closed: BTreeMap<Window, (u64, u32)>,
+    /// Windows whose performance was measured, with the labels it rests on and the revision.
+    labelled: BTreeMap<Window, (u64, u32)>,
+    memories: BTreeMap<String, Memory>,
+    revised_at: Option<Timestamp>,
+}
+
+impl Watcher {
+    /// Watches what is in `log`, next to what is in `store`.
+    pub fn new(log: RecordLog, store: Store) -> Self {
+        Self { log, store, models: Mutex::default() }
+    }
+
+    /// Takes a model up, or goes on with another reference. What was measured before is found in the store.
+    pub async fn load(&self, name: &ModelName, model: &ModelState, reference: ReferenceProfile) -> Result<(), Problem> {
+        let window = model.spec.watch.window;
+        if let Some(watched) = self.lock().get_mut(name).filter(|watched| watched.window == window) {
+            watched.reference = reference;
+            return Ok(());
+        }
+        let mut done = Done::default();
+        for row in self.store.windows(name, Timestamp::MIN).await? {
+            done.closed.insert(row.window, (row.rows, row.revision));
+        }
+        let query = MeasurementQuery { monitor: Some(MonitorKind::Performance), since: None, limit: u32::MAX };
+        for measurement in self.store.measurements(name, &query).await? {
+            done.labelled.insert(measurement.window, (measurement.rows, measurement.revision));
+        }
+        for row in self.store.monitor_states(name).await? {
+            let memory = serde_json::from_str(&row.state).map_err(|error| {
+                Problem::new(steersman_domain::ErrorKind::Corrupt, format!("the state of monitor `{}`: {error}", row.name))
+            })?;
+            done.memories.insert(row.name, memory);
+        }
+        // Windows of another length, from before the spec was changed, stay as they are.
+        done.closed.retain(|closed, _| closed.next().start == window.after(closed.start));
+        let watched = Watched {
+            reference,
+            window,
+            seen: BTreeMap::new(),
+            last_event: None,
+            last_arrival: None,
+            labels_since: false,
+            done,
+            staged: None,
+        };
+        self.lock().insert(name.clone(), watched);
+        Ok(())
+    }
+
+    /// Takes note of what arrived.
+    pub fn note(&self, name: &ModelName, arrivals: &[Arrival]) {
+        let mut models = self.lock();
+        let Some(watched) = models.get_mut(name) else { return };
+        for arrival in arrivals {
+            match &arrival.item {
+                Item::Record(record) if record.arm != Some(Arm::Shadow) => {
+                    *watched.seen.entry(Window::holding(record.time, watched.window)).or_default() += 1;
+                    watched.last_event = watched.last_event.max(Some(record.time));
+                    watched.last_arrival = watched.last_arrival.max(Some(arrival.received_at));
+                }
+                Item::Record(_) => {}
+                Item::Label(_) => watched.labels_since = true,
+            }
+        }
+    }
+
+    /// What is due now: windows to close, performance to measure, signals to raise or clear.
+    pub async fn tick(&self, name: &ModelName, model: &ModelState, now: Timestamp) -> Result<Batch, Problem> {
+        let log = self.log.clone();
+        let Some(mut round) = self.round(name, model, now) else { return Ok(Batch::default()) };
+        let finished = tokio::task::spawn_blocking(move || {
+            round.close_windows(&log)?;
+            round.measure_performance(&log)?;
+            Ok::<_, Problem>(round)
+        });
+        let round = finished.await.map_err(|error| Problem::internal(format!("watching ended early: {error}")))??;
+        let name = round.name.clone();
+        let (batch, done) = round.into_batch()?;
+        if let Some(watched) = self.lock().get_mut(&name) {
+            watched.staged = Some(done);
+        }
+        Ok(batch)
+    }
+
+    /// The batch of the last tick is on disk.
+    pub fn committed(&self, name: &ModelName) {
+        if let Some(watched) = self.lock().get_mut(name)
+            && let Some(done) = watched.staged.take()
+        {
+            watched.done = done;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ModelName, Watched>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is due, if anything is.
+    fn round(&self, name: &ModelName, model: &ModelState, now: Timestamp) -> Option<Round> {
+        let mut models = self.lock();
+        let watched = models.get_mut(name)?;
+        let watermark = watermark(model.spec.watch.lateness, watched, now)?;
+        let close: Vec<(Window, u64)> = watched
+            .seen
+            .iter()
+            .filter(|(window, rows)| {
+                window.end <= watermark && watched.done.closed.get(window).is_none_or(|(measured, _)| measured < *rows)
+            })
+            .map(|(window, rows)| (*window, *rows))
+            .collect();
+        let delay = model.spec.model.label.expected_delay;
+        let mature = |window: &Window| delay.after(window.end) <= now && window.end <= watermark;
+        let mut label: Vec<Window> = watched
+            .seen
+            .keys()
+            .filter(|window| mature(window) && !watched.done.labelled.contains_key(window))
+            .copied()
+            .collect();
+        let revise = watched.labels_since
+            && watched.done.revised_at.is_none_or(|revised| model.spec.watch.window.after(revised) <= now);
+        if revise {
+            let known = watched.done.labelled.keys().rev().take(REVISED_WINDOWS);
+            label.extend(known.filter(|window| watched.seen.contains_key(window)).copied());
+            watched.labels_since = false;
+        }
+        label.sort();
+        if close.is_empty() && label.is_empty() {
+            return None;
+        }
+        let mut done = watched.done.clone();
+        if revise {
+            done.revised_at = Some(now);
+        }
+        Some(Round {
+            name: name.clone(),
+            reference: watched.reference.clone(),
+            model: model.clone(),
+            close,
+            label,
+            done,
+            batch: Batch::default(),
+        })
+    }
+}
+
+/// Records before this time are there, as far as one may wait for them. A model that nobody calls any more closes its
+/// windows after the same wait.
+fn watermark(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Timestamp> {
+    let (last_event, last_arrival) = (watched.last_event?, watched.last_arrival?);
+    let idle = lateness.after(last_arrival) <= now;
+    Some(if idle { watched.window.after(last_event) } else { lateness.before(last_event.min(now)) })
+}
+
+/// One turn of watching one model.
+struct Round {
+    name: ModelName,
+    reference: ReferenceProfile,
+    model: ModelState,
+    close: Vec<(Window, u64)>,
+    label: Vec<Window>,
+    done: Done,
+    batch: Batch,
+}
+
+impl Round {
+    fn table(&self, log: &RecordLog, window: Window) -> Result<Table, Problem> {
+        let scan = Scan { from: Some(window.start), to: Some(window.end), as_of: None, arms: Arms::Served };
+        log.table(&self.name, &scan)
+    }
+
+    fn close_windows(&mut self, log: &RecordLog) -> Result<(), Problem> {
+        let Some(reference) = &self.model.reference else { return Ok(()) };
+        let schema = reference.schema.clone();
+        let columns = self.reference.columns.len();
+        for (window, rows) in std::mem::take(&mut self.close) {
+            let table = self.table(log, window)?;
+            let measured = measure(&self.reference, &schema, window, &table);
+            let revision = self.done.closed.get(&window).map_or(0, |(_, revision)| revision + 1);
+            for mut finding in measured.findings {
+                finding.measurement.revision = revision;
+                if revision == 0 {
+                    self.weigh(&mut finding, columns, None);
+                }
+                self.batch.measurements.push((self.name.clone(), finding.measurement));
+            }
+            let profile = serde_json::to_string(&measured.profiles)
+                .map_err(|error| Problem::internal(format!("a profile cannot be written: {error}")))?;
+            self.batch.windows.push(WindowRow { model: self.name.clone(), window, revision, rows, profile });
+            self.done.closed.insert(window, (rows, revision));
+        }
+        Ok(())
+    }
+
+    fn measure_performance(&mut self, log: &RecordLog) -> Result<(), Problem> {
+        let limit = loss_limit(&self.model, &self.reference);
+        for window in std::mem::take(&mut self.label) {
+            let table = self.table(log, window)?;
+            let mut finding = performance(&self.model.spec, window, &table, limit);
+            let before = self.done.labelled.get(&window).copied();
+            if before.is_some_and(|(labels, _)| labels == finding.measurement.rows) {
+                continue;
+            }
+            let revision = before.map_or(0, |(_, revision)| revision + 1);
+            finding.measurement.revision = revision;
+            if revision == 0 && self.reigned(window) {
+                self.weigh(&mut finding, 1, limit.map(|limit| limit.limit / limit.scale));
+            }
+            self.done.labelled.insert(window, (finding.measurement.rows, revision));
+            self.batch.measurements.push((self.name.clone(), finding.measurement));
+        }
+        Ok(())
+    }
+
+    /// Whether one and the same version served all through a window.
+    fn reigned(&self, window: Window) -> bool {
+        self.model.champions.last().is_none_or(|reign| reign.since <= window.start)
+    }
+
+    /// Shows a finding to its monitor's memory.
+    fn weigh(&mut self, finding: &mut crate::measure::Finding, others: usize, limit: Option<f64>) {
+        let measurement = &finding.measurement;
+        let key = match measurement.column.is_empty() {
+            true => measurement.monitor.to_string(),
+            false => format!("{}:{}", measurement.monitor, measurement.column),
+        };
+        let champion = self.model.champion();
+        let window = measurement.window;
+        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
+        let alpha = share(budget, measurement.monitor, others);
+        let memory = self.done.memories.entry(key.clone()).or_insert_with(|| Memory::new(champion));
+        let facts = [memory.follow(&self.name, champion, window), memory.observe(&self.name, finding, alpha, limit)];
+        let actor = Actor::Platform("watch".to_owned());
+        let drafts = facts.into_iter().flatten();
+        self.batch.drafts.extend(drafts.map(|fact| Draft { actor: actor.clone(), because: Vec::new(), fact }));
+    }
+
+    fn into_batch(mut self) -> Result<(Batch, Done), Problem> {
+        // Signals of monitors that have nothing more to say about the champion of before are over.
+        let champion = self.model.champion();
+        let last = self.done.closed.keys().next_back().copied();
+        let mut cleared: Vec<Fact> = Vec::new();
+        if let Some(window) = last {
+            for memory in self.done.memories.values_mut() {
+                cleared.extend(memory.follow(&self.name, champion, window));
+            }
+        }
+        let actor = Actor::Platform("watch".to_owned());
+        let drafts = cleared.into_iter().map(|fact| Draft { actor: actor.clone(), because: Vec::new(), fact });
+        self.batch.drafts.extend(drafts);
+        for (name, memory) in &self.done.memories {
+            let state = serde_json::to_string(memory)
+                .map_err(|error| Problem::internal(format!("a monitor's state cannot be written: {error}")))?;
+            let row = MonitorState { model: self.name.clone(), name: name.clone(), state };
+            self.batch.monitor_states.push(row);
+        }
+        Ok((self.batch, self.done))
+    }
+}
+
+/// The mean loss that is still acceptable: what the champion showed at its evaluation (without one, what the reference
+/// shows), with its uncertainty, and the drop that the spec allows; a tenth more where the spec names none in this unit.
+fn loss_limit(model: &ModelState, reference: &ReferenceProfile) -> Option<LossLimit> {
+    let champion = model.champion().and_then(|version| model.versions.get(&version));
+    let evaluated = champion.and_then(|version| version.evaluation.as_ref());
+    let (value, high) = match (evaluated, reference.loss) {
+        (Some(evaluation), _) => (evaluation.loss.value, evaluation.loss.high),
+        (None, Some(loss)) => (loss.value, loss.high),
+        (None, None) => return None,
+    };
+    let spec = &model.spec;
+    let in_units_of_loss = matches!(spec.metric(), Metric::Brier | Metric::Mae);
+    let tolerance = spec.watch.performance.drop.filter(|_| in_units_of_loss).unwrap_or(0.1 * value);
+    let scale = match spec.model.task {
+        Task::Binary => 1.0,
+        Task::Regression => 5.0 * value,
+    };
+    (scale > 0.0).then(|| LossLimit { limit: (high + tolerance).min(0.99 * scale), scale })
+}
