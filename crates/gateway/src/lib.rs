@@ -114,6 +114,7 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     nonce: u64,
     requests: AtomicU64,
+    captured: AtomicU64,
     /// Milliseconds from `started` to the last heartbeat.
     heartbeat: AtomicU64,
     changing: Mutex<()>,
@@ -135,7 +136,9 @@ impl Shared {
     /// Hands a capture on, if there is room.
     pub(crate) fn capture(&self, slot: &Slot, capture: Capture) {
         let sender = self.captures.load();
-        if sender.as_ref().is_none_or(|sender| sender.try_send(capture).is_err()) {
+        if sender.as_ref().is_some_and(|sender| sender.try_send(capture).is_ok()) {
+            self.captured.fetch_add(1, Ordering::SeqCst);
+        } else {
             slot.shed_captures.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -168,6 +171,7 @@ impl Gateway {
             started: Instant::now(),
             nonce: split::process_nonce(),
             requests: AtomicU64::new(0),
+            captured: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
             changing: Mutex::new(()),
             captures: ArcSwapOption::from_pointee(captures),
@@ -214,6 +218,16 @@ impl Gateway {
             slot.trip(TripCause::DeadMan);
         }
         slot.counters()
+    }
+
+    /// Calls that were handed on to be recorded.
+    pub fn captured(&self) -> u64 {
+        self.shared.captured.load(Ordering::SeqCst)
+    }
+
+    /// Copies under way.
+    pub fn mirroring(&self) -> usize {
+        self.shared.config.max_mirrors - self.shared.mirrors.available_permits()
     }
 
     /// Takes no new connections, lets requests under way end, and lets go of the capture queue.

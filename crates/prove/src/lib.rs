@@ -1,1 +1,3 @@
-//! Reports, readiness figures and verification
+//! What can be shown afterwards: the story in words, delivery figures, the health report.
+
+pub mod story;

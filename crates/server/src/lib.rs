@@ -4,8 +4,8 @@
 //! lets `act` carry them out. [`api`] is a thin layer of handlers over it; [`pages`] shows people what the API gives to
 //! machines. Start reading at [`platform`].
 
-//pub mod api;
-//pub mod pages;
+pub mod api;
+pub mod pages;
 pub mod platform;
 
 pub use platform::{Clock, Options, Platform};

@@ -42,7 +42,7 @@ impl Feature {
 }
 
 /// A trained model.
-struct Learned {
+pub(crate) struct Learned {
     features: Vec<Feature>,
     booster: GradientBooster,
 }
@@ -61,13 +61,20 @@ impl Learned {
         std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))
     }
 
-    fn load(folder: &Path) -> Result<Self> {
+    pub(crate) fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let stored: Stored =
             serde_json::from_str(&text).with_context(|| format!("`{}` is not a model of this program", path.display()))?;
         let booster = GradientBooster::from_json(&stored.booster).context("the trees cannot be read")?;
         Ok(Self { features: stored.features, booster })
+    }
+
+    /// The probability for one row, given as cells by name.
+    pub(crate) fn probability_of(&self, cells: &BTreeMap<&str, &str>) -> f64 {
+        let row: Vec<f64> =
+            self.features.iter().map(|feature| feature.encode(cells.get(feature.name()).copied())).collect();
+        self.probabilities(&row, 1).first().copied().unwrap_or(f64::NAN)
     }
 
     /// Probabilities of the positive class for rows that are given column by column.

@@ -67,9 +67,12 @@ impl Platform {
         Ok(result)
     }
 
-    /// Captured calls that were written or refused so far.
-    pub fn captures_done(&self) -> u64 {
-        self.inner.ingested.load(Ordering::SeqCst)
+    /// Waits until all calls that the gateway has answered are recorded: for replays, which then move the clock.
+    pub async fn drain_captures(&self) {
+        let gateway = &self.inner.gateway;
+        while gateway.mirroring() > 0 || gateway.captured() > self.inner.ingested.load(Ordering::SeqCst) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
     }
 
     /// Captured calls that could not be read as records.
