@@ -1,3 +1,14 @@
-//! What can be shown afterwards: the story in words, delivery figures, the health report.
+//! What can be shown afterwards: the story in words, delivery figures, charts, the health report. Pure.
+//!
+//! - [`story`]: the important facts as events that a person reads.
+//! - [`delivery`]: how often, how fast and how safely versions got to production.
+//! - [`chart`]: plots as SVG.
+//! - [`report`]: one self-contained HTML file of all of it.
 
+pub mod chart;
+pub mod delivery;
+pub mod report;
 pub mod story;
+
+/// The style of report and pages.
+pub const STYLE: &str = include_str!("../templates/style.css");

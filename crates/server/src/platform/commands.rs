@@ -195,12 +195,3 @@ impl Platform {
         self.commit(Batch { drafts, ..Batch::default() }).await.map(|_| ())
     }
 }
-
-impl Platform {
-    /// x
-    pub async fn issue_report(&self, _name: &str) -> Result<PathBuf, Problem> { Ok(self.inner.dir.join("health.html")) }
-    /// The artefact that a training left.
-    pub fn run_artifact(&self, name: &ModelName, run: &steersman_domain::RunId) -> PathBuf {
-        self.run_dir(name, run).join("artifact")
-    }
-}

@@ -5,7 +5,7 @@
 //! - `ingest` takes records, labels and the gateway's captures in.
 //! - `steer` is one turn of the loop: watch, decide, write facts, act.
 //! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
-//! - `commands` is what people ask for: apply a spec, register a version, approve.
+//! - `commands` is what people ask for: apply a spec, register a version, approve; `report` writes reports.
 //!
 //! INVARIANT: facts are written under one lock, and the state in memory is the fold of exactly the facts on disk.
 
@@ -13,6 +13,7 @@ mod clock;
 mod commands;
 mod ingest;
 mod jobs;
+mod report;
 mod routes;
 mod steer;
 
