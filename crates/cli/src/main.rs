@@ -1,13 +1,24 @@
-//! The command `steersman`.
+//! The command `steersman`: reads arguments, does one thing, returns an exit code.
+//!
+//! Exit codes: 0 fine, 1 a finding (off course, an open incident, a failed verification), 2 wrong use or an error.
 
+mod client;
 mod demo;
+mod init;
 mod learner;
+mod output;
 mod progress;
 mod up;
+mod verify;
 
 use clap::{Parser, Subcommand};
+use std::io::Write as _;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
+/// Keeps production models on course: watches every prediction, decides, acts, and can prove it.
 #[derive(Parser)]
+#[command(version, max_term_width = 120)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -16,18 +27,61 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::DemoArgs),
+    Up(up::UpArgs),
+    Init(init::InitArgs),
+    Apply(client::ApplyArgs),
+    Status(client::StatusArgs),
+    Incidents(client::ListArgs),
+    /// Rollouts of a model or of all.
+    Rollouts(client::ListArgs),
+    Register(client::RegisterArgs),
+    Approve(client::AnswerArgs),
+    Reject(client::AnswerArgs),
+    Report(client::ReportArgs),
+    Verify(verify::VerifyArgs),
     #[command(hide = true)]
     LearnTrain(learner::train::TrainArgs),
     #[command(hide = true)]
     LearnServe(learner::serve::ServeArgs),
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
-    match Arguments::parse().command {
-        Command::Demo(args) => demo::run(args).await,
-        Command::LearnTrain(args) => learner::train::run(&args),
-        Command::LearnServe(args) => learner::serve::run(args).await,
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("STEERSMAN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::anyhow!("no threads: {error}")),
+    };
+    match runtime.block_on(Box::pin(run(arguments.command))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    ExitCode::from(2)
+}
+
+/// Returns whether there is nothing to complain about.
+async fn run(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Demo(args) => Box::pin(demo::run(args)).await?,
+        Command::Up(args) => Box::pin(up::run(&args)).await?,
+        Command::Init(args) => init::run(&args)?,
+        Command::Apply(args) => client::apply(&args).await?,
+        Command::Status(args) => return client::status(&args).await,
+        Command::Incidents(args) => return client::incidents(&args).await,
+        Command::Rollouts(args) => client::rollouts(&args).await?,
+        Command::Register(args) => client::register(&args).await?,
+        Command::Approve(args) => client::answer(&args, true).await?,
+        Command::Reject(args) => client::answer(&args, false).await?,
+        Command::Report(args) => client::report(&args).await?,
+        Command::Verify(args) => return verify::run(&args).await,
+        Command::LearnTrain(args) => learner::train::run(&args)?,
+        Command::LearnServe(args) => learner::serve::run(args).await?,
+    }
+    Ok(true)
 }

@@ -3,8 +3,8 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use std::io::{IsTerminal as _, Write as _};
-use steersman_domain::ModelName;
-use steersman_prove::story::{Event, Tone, tell};
+use steersman_domain::{Entry, Fact, ModelName};
+use steersman_prove::story::{Event, Tone, gather, tell};
 use steersman_server::Platform;
 
 /// Tells on the terminal what happens to a model.
@@ -17,7 +17,7 @@ pub(crate) struct Teller {
 
 impl Teller {
     /// Nothing told yet.
-    pub(crate) fn new(_: &Platform, model: &ModelName) -> Self {
+    pub(crate) fn new(model: &ModelName) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let bar = ProgressBar::new(0);
         bar.set_draw_target(if terminal { ProgressDrawTarget::stdout() } else { ProgressDrawTarget::hidden() });
@@ -43,7 +43,10 @@ impl Teller {
             let entries = platform.store().entries(self.next, 1_000).await?;
             let Some(last) = entries.last() else { return Ok(()) };
             self.next = last.seq + 1;
-            for event in entries.iter().filter_map(tell).filter(|event| event.model == self.model) {
+            // That single signals are over says little; the end of the incident is told.
+            let worth = |entry: &&Entry| !matches!(entry.fact, Fact::SignalCleared { .. });
+            let told = entries.iter().filter(worth).filter_map(tell).filter(|event| event.model == self.model);
+            for event in gather(&told.collect::<Vec<_>>()) {
                 self.line(&event_line(&event, self.colour));
             }
         }

@@ -81,7 +81,7 @@ fn escape(text: &str) -> String {
 
 /// About five round numbers in a range.
 fn ticks(low: f64, high: f64) -> Vec<f64> {
-    let raw = (high - low) / 4.0;
+    let raw = (high - low) / 6.0;
     let power = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= raw).unwrap_or(raw);
     let first = (low / step).ceil() as i64;
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn round_numbers_and_dates_along_the_axes() {
-        assert_eq!(ticks(0.0, 0.4).len(), 5);
+        assert_eq!(ticks(0.0, 0.4).len(), 5); // 0, 0.1, ... 0.4
         let year = dates(1_356_998_400_000_000, 1_356_998_400_000_000 + 364 * 86_400_000_000);
         assert_eq!(year.len(), 12);
         assert_eq!(year[1].1, "Feb");

@@ -52,6 +52,44 @@ pub fn tell(entry: &Entry) -> Option<Event> {
     Some(Event { at: entry.time, seq: entry.seq, model, title, detail, tone })
 }
 
+/// Puts events of one moment together where they say the same of several columns, and leaves out what the end of an
+/// incident says again. Events are in order.
+pub fn gather(events: &[Event]) -> Vec<Event> {
+    let mut gathered: Vec<Event> = Vec::new();
+    let mut count = 1;
+    for event in events {
+        if let Some(last) = gathered.last_mut()
+            && last.model == event.model
+            && last.at == event.at
+            && last.tone == event.tone
+            && kind(&last.title) == kind(&event.title)
+        {
+            count += 1;
+            if let (Some((kind, first)), Some((_, column))) = (last.title.split_once(SUBJECT), event.title.split_once(SUBJECT)) {
+                last.title = format!("{kind}{SUBJECT}{first}, {column}");
+            } else if count == 2 {
+                last.title = format!("{} (2)", last.title);
+            } else {
+                last.title = last.title.replace(&format!("({})", count - 1), &format!("({count})"));
+            }
+            continue;
+        }
+        count = 1;
+        gathered.push(event.clone());
+    }
+    gathered
+}
+
+/// Stands between what a signal is about and its columns.
+const SUBJECT: &str = " of ";
+
+/// What a title says, without columns and counts.
+fn kind(title: &str) -> &str {
+    let signal = title.starts_with("Signal: ");
+    let title = title.split(" (").next().unwrap_or(title);
+    if signal { title.split(SUBJECT).next().unwrap_or(title) } else { title }
+}
+
 fn words(fact: &Fact) -> Option<(Tone, String, String)> {
     use Tone::{Bad, Good, Neutral};
     Some(match fact {
@@ -147,5 +185,24 @@ fn step_words(step: ApprovalStep) -> &'static str {
         ApprovalStep::BeforeStart => "before the start",
         ApprovalStep::BeforeFull => "before promotion",
         ApprovalStep::Hold => "to go on",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(seq: u64, title: &str) -> Event {
+        let tone = Tone::Bad;
+        let model = "m".parse().unwrap();
+        Event { at: Timestamp::UNIX_EPOCH, seq, model, title: title.to_owned(), detail: String::new(), tone }
+    }
+
+    #[test]
+    fn signals_of_one_moment_are_told_together() {
+        let titles = ["Signal: missing of `a`", "Signal: missing of `b`", "Signal: drift of `a`", "Cleared", "Cleared", "Cleared"];
+        let events: Vec<Event> = titles.iter().enumerate().map(|(seq, title)| event(seq as u64, title)).collect();
+        let told: Vec<String> = gather(&events).into_iter().map(|event| event.title).collect();
+        assert_eq!(told, ["Signal: missing of `a`, `b`", "Signal: drift of `a`", "Cleared (3)"]);
     }
 }

@@ -84,7 +84,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     };
     let platform = Platform::open(options).await?;
     let page = crate::up::serve_pages(&platform, args.listen).await?;
-    let mut teller = Teller::new(&platform, &name);
+    let mut teller = Teller::new(&name);
     teller.line(&format!("page     http://{page}/"));
     teller.line(&format!("gateway  http://{}/v2/models/{name}/infer", platform.gateway().address()));
     teller.line(&format!("folder   {}", dir.display()));

@@ -10,7 +10,7 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use steersman_domain::{Entry, ModelName, Problem};
 use steersman_prove::report::{headline, model_section};
-use steersman_prove::story::{Event, tell};
+use steersman_prove::story::{Event, gather, tell};
 
 /// How many events the first page shows.
 const LATELY: usize = 30;
@@ -102,12 +102,13 @@ async fn overview_body(platform: &Platform) -> Result<String, Problem> {
             course: if model.open_incident().is_some() { "off course" } else { "on course" },
             sentence: format!("{serves}{rollout}"),
             waiting: model.open_approvals().count(),
-            traffic: format!("{} records, {} labelled", stats.records, stats.labels),
+            traffic: format!("{} calls recorded, {} labelled", stats.records, stats.labels),
         }
     });
     // The latest facts that people care about are among the last few hundred.
     let from = state.size.saturating_sub(400);
-    let mut events: Vec<Event> = platform.store().entries(from, 400).await?.iter().filter_map(tell).collect();
+    let told: Vec<Event> = platform.store().entries(from, 400).await?.iter().filter_map(tell).collect();
+    let mut events = gather(&told);
     events.reverse();
     events.truncate(LATELY);
     render(&Overview {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use steersman_domain::{Digest, Fact, ModelName, Problem, RunId};
 use steersman_prove::report::{ModelTelemetry, ReportInput, health_report};
-use steersman_prove::story::tell;
+use steersman_prove::story::{gather, tell};
 use steersman_store::MeasurementQuery;
 
 /// The most measurements of a model that a report shows: about four years of daily windows of 40 columns.
@@ -25,6 +25,7 @@ impl Platform {
             next = last.seq + 1;
             events.extend(entries.iter().filter_map(tell).filter(|event| event.model == *model));
         }
+        let events = gather(&events);
         Ok(ModelTelemetry { measurements, records: stats.records, labels: stats.labels, events })
     }
 

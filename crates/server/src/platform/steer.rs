@@ -13,7 +13,6 @@ const MOST_ROUNDS: usize = 32;
 impl Platform {
     /// One turn of the loop. Returns whether anything happened.
     pub async fn tick(&self) -> Result<bool, Problem> {
-        self.inner.gateway.heartbeat();
         let before = self.state().size;
         let names: Vec<ModelName> = self.state().models.keys().cloned().collect();
         for name in &names {
@@ -43,6 +42,8 @@ impl Platform {
             self.apply_routes(name).await?;
         }
         self.start_jobs(&names);
+        // Only a turn that went well shows that there is a judge.
+        self.inner.gateway.heartbeat();
         Ok(self.state().size != before)
     }
 
