@@ -1,0 +1,21 @@
+//! The real binary, from outside.
+
+mod commands;
+mod demo;
+mod platform;
+
+use std::process::{Command, Output};
+
+/// The binary under test.
+fn steersman(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steersman"));
+    command.args(arguments).env_remove("STEERSMAN_SERVER").env_remove("STEERSMAN_LOG");
+    command
+}
+
+/// Runs it to its end: exit code, output, errors.
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = steersman(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
