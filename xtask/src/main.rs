@@ -44,7 +44,8 @@ pub(crate) fn root() -> PathBuf {
 
 fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
     say(&format!("> {program} {}", arguments.join(" ")));
-    let status = Command::new(program).args(arguments).envs(environment.iter().copied()).current_dir(root()).status();
+    let status =
+        Command::new(program).args(arguments).envs(environment.iter().copied()).current_dir(root()).status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{program} {}` failed: {status}", arguments.join(" "))),
@@ -69,13 +70,17 @@ fn check() -> Result<(), String> {
     run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
     run("cargo", &["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     if installed("deny") {
+        run("cargo", &["fetch", "--locked"], &[])?;
         return run("cargo", &["deny", "--offline", "check", "bans", "licenses", "sources"], &[]);
     }
-    say("cargo-deny is not installed: licences, bans and sources were not checked (`cargo install cargo-deny --locked`)");
+    say(
+        "cargo-deny is not installed: licences, bans and sources were not checked (`cargo install cargo-deny --locked`)",
+    );
     Ok(())
 }
 
 fn schema() -> Result<(), String> {
     let path = root().join("docs/spec.schema.json");
-    std::fs::write(&path, rules::spec_schema()?).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    std::fs::write(&path, rules::spec_schema()?)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

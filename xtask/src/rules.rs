@@ -26,8 +26,17 @@ mod tests {
         ("gateway", &["domain"]),
         ("act", &["domain"]),
         ("prove", &["domain", "ledger"]),
-        ("server", &["domain", "stats", "ledger", "store", "records", "watch", "decide", "gateway", "act", "prove"]),
-        ("cli", &["domain", "stats", "ledger", "store", "records", "watch", "decide", "gateway", "act", "prove", "server"]),
+        (
+            "server",
+            &["domain", "stats", "ledger", "store", "records", "watch", "decide", "gateway", "act", "prove"],
+        ),
+        (
+            "cli",
+            &[
+                "domain", "stats", "ledger", "store", "records", "watch", "decide", "gateway", "act",
+                "prove", "server",
+            ],
+        ),
     ];
     /// Rooms that do no I/O, read no clock, spawn nothing.
     const PURE: [&str; 4] = ["domain", "stats", "ledger", "decide"];
@@ -40,7 +49,8 @@ mod tests {
             .output()
             .unwrap();
         let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let internal = |name: &serde_json::Value| name.as_str()?.strip_prefix("steersman-").map(str::to_owned);
+        let internal =
+            |name: &serde_json::Value| name.as_str()?.strip_prefix("steersman-").map(str::to_owned);
         let package = |package: &serde_json::Value| {
             let found = package["dependencies"].as_array()?.iter().filter(|found| found["kind"] != "dev");
             Some((internal(&package["name"])?, found.filter_map(|found| internal(&found["name"])).collect()))
@@ -53,10 +63,17 @@ mod tests {
         let found = dependencies();
         let allowed: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
         let names: Vec<&str> = found.keys().map(String::as_str).collect();
-        assert_eq!(names, allowed.keys().copied().collect::<Vec<_>>(), "a room is missing from the rules, or gone");
+        assert_eq!(
+            names,
+            allowed.keys().copied().collect::<Vec<_>>(),
+            "a room is missing from the rules, or gone"
+        );
         for (room, uses) in &found {
             for used in uses {
-                assert!(allowed[room.as_str()].contains(&used.as_str()), "`{room}` may not depend on `{used}`");
+                assert!(
+                    allowed[room.as_str()].contains(&used.as_str()),
+                    "`{room}` may not depend on `{used}`"
+                );
             }
         }
     }
@@ -75,8 +92,16 @@ mod tests {
     #[test]
     fn pure_rooms_do_no_io_and_read_no_clock() {
         let forbidden = [
-            "std::fs", "std::net", "std::process", "std::thread", "std::env", "Instant::now", "SystemTime", "Timestamp::now",
-            "tokio", "println!",
+            "std::fs",
+            "std::net",
+            "std::process",
+            "std::thread",
+            "std::env",
+            "Instant::now",
+            "SystemTime",
+            "Timestamp::now",
+            "tokio",
+            "println!",
         ];
         for room in PURE {
             let mut files = Vec::new();

@@ -18,7 +18,8 @@ pub fn digest(folder: &Path) -> Result<Digest, Problem> {
         let name = file.strip_prefix(folder).unwrap_or(&file).to_string_lossy().into_owned();
         let mut content = Sha256::new();
         let mut reader = File::open(&file).map_err(|error| Problem::io("open", &file, &error))?;
-        io::copy(&mut reader, &mut HashWriter(&mut content)).map_err(|error| Problem::io("read", &file, &error))?;
+        io::copy(&mut reader, &mut HashWriter(&mut content))
+            .map_err(|error| Problem::io("read", &file, &error))?;
         hasher.update((name.len() as u64).to_be_bytes());
         hasher.update(name);
         hasher.update(content.finalize());

@@ -51,7 +51,8 @@ impl Program {
             hint: "a program and its arguments, as a list of strings".to_owned(),
         })?;
         let names = PASSED_ON.iter().copied().chain(self.environment.iter().map(String::as_str));
-        let environment: BTreeMap<&str, _> = names.filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
+        let environment: BTreeMap<&str, _> =
+            names.filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
         let child = Command::new(program)
             .args(arguments)
             .current_dir(&self.folder)
@@ -122,11 +123,17 @@ pub async fn run(program: &Program, timeout: Duration) -> Result<(), RunFailure>
             group.stop().await;
             return Err(RunFailure {
                 reason: format!("`{name}` did not end within {} s and was stopped", timeout.as_secs()),
-                hint: format!("raise `retrain.timeout`, or see what it waits for in {}", program.log.display()),
+                hint: format!(
+                    "raise `retrain.timeout`, or see what it waits for in {}",
+                    program.log.display()
+                ),
             });
         }
         Ok(Err(error)) => {
-            return Err(RunFailure { reason: format!("`{name}` was lost: {error}"), hint: "try again".to_owned() });
+            return Err(RunFailure {
+                reason: format!("`{name}` was lost: {error}"),
+                hint: "try again".to_owned(),
+            });
         }
         Ok(Ok(status)) => status,
     };
@@ -152,7 +159,8 @@ pub(crate) fn ending(status: ExitStatus) -> String {
 
 /// The last lines of a log, in one line.
 pub(crate) fn last_lines(log: &Path) -> String {
-    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text =
+        std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let quoted = lines[lines.len().saturating_sub(QUOTED_LINES)..].join(" | ");
     quoted.chars().take(600).collect()

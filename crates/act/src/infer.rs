@@ -29,8 +29,8 @@ pub async fn score(
             let shown: String = text.chars().take(300).collect();
             return Err(upstream(format!("answered {status}: {shown}")));
         }
-        let answer: InferResponse =
-            serde_json::from_str(&text).map_err(|error| upstream(format!("gave no inference answer: {error}")))?;
+        let answer: InferResponse = serde_json::from_str(&text)
+            .map_err(|error| upstream(format!("gave no inference answer: {error}")))?;
         let answers = answer.rows()?;
         if answers.len() != chunk.len() {
             return Err(upstream(format!("gave {} rows for {}", answers.len(), chunk.len())));

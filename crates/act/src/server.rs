@@ -25,7 +25,7 @@ const GOOD_RUN: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Servers {
     dir: PathBuf,
-    running: Mutex<BTreeMap<(ModelName, Version), Arc<Mutex<Server>>>>,
+    running: Mutex<BTreeMap<(ModelName, Version), Slot>>,
     exits: std::sync::Mutex<Vec<ServerExit>>,
 }
 
@@ -39,6 +39,9 @@ pub struct ServerExit {
     /// How it ended.
     pub reason: String,
 }
+
+/// A server that may be starting; who wants it meanwhile waits for its lock.
+type Slot = Arc<Mutex<Server>>;
 
 #[derive(Debug, Default)]
 struct Server {
@@ -66,7 +69,9 @@ impl Servers {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
-            let trace = std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str::<Trace>(&text).ok());
+            let trace = std::fs::read_to_string(&path)
+                .ok()
+                .and_then(|text| serde_json::from_str::<Trace>(&text).ok());
             if let Some(trace) = trace
                 && start_time(trace.group) == Some(trace.started)
                 && let Some(group) = Pid::from_raw(trace.group)
@@ -95,7 +100,10 @@ impl Servers {
             return Ok(url.clone());
         }
         if server.not_before.is_some_and(|time| time > Instant::now()) {
-            return Err(Problem::new(ErrorKind::Unavailable, format!("the server of {version} failed lately")));
+            return Err(Problem::new(
+                ErrorKind::Unavailable,
+                format!("the server of {version} failed lately"),
+            ));
         }
         match self.start(model, version, serve, folder, artifact).await {
             Ok((group, url)) => {
@@ -143,7 +151,8 @@ impl Servers {
         if let Some(id) = group.id() {
             let trace = Trace { group: id, started: start_time(id).unwrap_or(0) };
             let text = serde_json::to_string(&trace).unwrap_or_default();
-            std::fs::write(self.path(model, version, "json"), text).map_err(|error| broken("write a trace", error))?;
+            std::fs::write(self.path(model, version, "json"), text)
+                .map_err(|error| broken("write a trace", error))?;
         }
         let url = format!("http://127.0.0.1:{port}");
         let deadline = Instant::now() + serve.ready_timeout.duration();
@@ -151,10 +160,15 @@ impl Servers {
         let hint = format!("its output is in {}", log.display());
         loop {
             if let Some(status) = group.ended() {
-                let reason = format!("the server of {version} {} before it was ready: {}", ending(status), last_lines(&log));
+                let reason = format!(
+                    "the server of {version} {} before it was ready: {}",
+                    ending(status),
+                    last_lines(&log)
+                );
                 return Err(RunFailure { reason, hint });
             }
-            let asked = client.get(format!("{url}/v2/health/ready")).timeout(Duration::from_secs(2)).send().await;
+            let asked =
+                client.get(format!("{url}/v2/health/ready")).timeout(Duration::from_secs(2)).send().await;
             if asked.is_ok_and(|response| response.status().is_success()) {
                 return Ok((group, url));
             }
@@ -175,8 +189,11 @@ impl Servers {
     pub async fn retain(&self, model: &ModelName, versions: &[Version]) {
         let unneeded: Vec<_> = {
             let mut running = self.running.lock().await;
-            let keys: Vec<_> =
-                running.keys().filter(|(name, version)| name == model && !versions.contains(version)).cloned().collect();
+            let keys: Vec<_> = running
+                .keys()
+                .filter(|(name, version)| name == model && !versions.contains(version))
+                .cloned()
+                .collect();
             keys.into_iter().filter_map(|key| Some((key.clone(), running.remove(&key)?))).collect()
         };
         for ((model, version), server) in unneeded {
@@ -198,7 +215,8 @@ impl Servers {
     }
 
     fn note_exit(&self, model: &ModelName, version: Version, server: &mut Server) {
-        let ended = server.process.as_mut().and_then(|(group, _, started)| Some((group.ended()?, started.elapsed())));
+        let ended =
+            server.process.as_mut().and_then(|(group, _, started)| Some((group.ended()?, started.elapsed())));
         let Some((status, ran)) = ended else { return };
         server.process = None;
         let _ = std::fs::remove_file(self.path(model, version, "json"));

@@ -71,7 +71,8 @@ pub async fn train(training: &Training) -> Result<Trained, RunFailure> {
         metrics: metrics(&partial.join(METRICS))?,
     };
     replace(&partial, &training.artifact).map_err(failure)?;
-    let json = serde_json::to_string(&trained).map_err(|error| failure(Problem::internal(error.to_string())))?;
+    let json =
+        serde_json::to_string(&trained).map_err(|error| failure(Problem::internal(error.to_string())))?;
     fs::write(&receipt, json).map_err(|error| failure(Problem::io("write", &receipt, &error)))?;
     Ok(trained)
 }

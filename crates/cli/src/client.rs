@@ -21,7 +21,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    async fn call(&self, request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder, path: &str) -> Result<Value> {
+    async fn call(
+        &self,
+        request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+        path: &str,
+    ) -> Result<Value> {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
         let url = format!("{}/api/v1{path}", self.server.trim_end_matches('/'));
         let response = request(&client, url).send().await.map_err(|error| {
@@ -32,7 +36,8 @@ impl Server {
             }
         })?;
         let good = response.status().is_success();
-        let body: Value = response.json().await.context("the answer is not JSON; is this a Steersman platform?")?;
+        let body: Value =
+            response.json().await.context("the answer is not JSON; is this a Steersman platform?")?;
         if good {
             return Ok(body);
         }
@@ -82,10 +87,18 @@ pub(crate) struct ApplyArgs {
 
 pub(crate) async fn apply(args: &ApplyArgs) -> Result<()> {
     // All files are read before the first is applied.
-    let specs = args.specs.iter().map(|path| Ok((read_spec(path)?, std::fs::read_to_string(path)?))).collect::<Result<Vec<_>>>()?;
+    let specs = args
+        .specs
+        .iter()
+        .map(|path| Ok((read_spec(path)?, std::fs::read_to_string(path)?)))
+        .collect::<Result<Vec<_>>>()?;
     for ((spec, folder), source) in specs {
         let body = object!({"by": args.by, "spec": source, "folder": folder});
-        let applied = args.server.post("/models", &body).await.with_context(|| format!("`{}` was not applied", spec.model.name))?;
+        let applied = args
+            .server
+            .post("/models", &body)
+            .await
+            .with_context(|| format!("`{}` was not applied", spec.model.name))?;
         match args.server.output {
             Output::Json => json(&applied)?,
             Output::Table if applied["changed"] == true => {
@@ -125,10 +138,19 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<bool> {
     let row = |model: &Value| {
         let course = if model["on_course"] == true { "on course" } else { "OFF COURSE" };
         let candidate = match model["candidate"].as_str() {
-            Some(candidate) => format!("{candidate} ({:.0} %)", 100.0 * model["weight"].as_f64().unwrap_or(0.0)),
+            Some(candidate) => {
+                format!("{candidate} ({:.0} %)", 100.0 * model["weight"].as_f64().unwrap_or(0.0))
+            }
             None => "-".to_owned(),
         };
-        vec![text(&model["model"]), text(&model["team"]), course.to_owned(), text(&model["champion"]), candidate, text(&model["open_signals"])]
+        vec![
+            text(&model["model"]),
+            text(&model["team"]),
+            course.to_owned(),
+            text(&model["champion"]),
+            candidate,
+            text(&model["open_signals"]),
+        ]
     };
     let rows: Vec<Vec<String>> = list.iter().map(row).collect();
     table(&["MODEL", "TEAM", "COURSE", "CHAMPION", "CANDIDATE", "SIGNALS"], &rows);
@@ -167,7 +189,14 @@ async fn names(args: &ListArgs) -> Result<Vec<String>> {
 pub(crate) async fn incidents(args: &ListArgs) -> Result<bool> {
     let mut found = Vec::new();
     for name in names(args).await? {
-        for mut incident in args.server.get(&format!("/models/{name}/incidents")).await?.as_array().cloned().unwrap_or_default() {
+        for mut incident in args
+            .server
+            .get(&format!("/models/{name}/incidents"))
+            .await?
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+        {
             incident["model"] = name.clone().into();
             found.push(incident);
         }
@@ -178,8 +207,15 @@ pub(crate) async fn incidents(args: &ListArgs) -> Result<bool> {
         return Ok(calm);
     }
     let row = |incident: &Value| {
-        let end = if incident["resolved"].is_null() { "open".to_owned() } else { text(&incident["resolved"][0]) };
-        vec![text(&incident["model"]), text(&incident["incident"]), text(&incident["opened_at"]), end, text(&incident["title"])]
+        let end =
+            if incident["resolved"].is_null() { "open".to_owned() } else { text(&incident["resolved"][0]) };
+        vec![
+            text(&incident["model"]),
+            text(&incident["incident"]),
+            text(&incident["opened_at"]),
+            end,
+            text(&incident["title"]),
+        ]
     };
     table(&["MODEL", "INCIDENT", "OPENED", "RESOLVED", "ABOUT"], &found.iter().map(row).collect::<Vec<_>>());
     Ok(calm)
@@ -188,7 +224,14 @@ pub(crate) async fn incidents(args: &ListArgs) -> Result<bool> {
 pub(crate) async fn rollouts(args: &ListArgs) -> Result<()> {
     let mut found = Vec::new();
     for name in names(args).await? {
-        for mut rollout in args.server.get(&format!("/models/{name}/rollouts")).await?.as_array().cloned().unwrap_or_default() {
+        for mut rollout in args
+            .server
+            .get(&format!("/models/{name}/rollouts"))
+            .await?
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+        {
             rollout["model"] = name.clone().into();
             found.push(rollout);
         }
@@ -208,7 +251,10 @@ pub(crate) async fn rollouts(args: &ListArgs) -> Result<()> {
             text(&end["exposed"]),
         ]
     };
-    table(&["MODEL", "ROLLOUT", "CANDIDATE", "STARTED", "OUTCOME", "EXPOSED"], &found.iter().map(row).collect::<Vec<_>>());
+    table(
+        &["MODEL", "ROLLOUT", "CANDIDATE", "STARTED", "OUTCOME", "EXPOSED"],
+        &found.iter().map(row).collect::<Vec<_>>(),
+    );
     Ok(())
 }
 
@@ -278,7 +324,8 @@ pub(crate) struct RegisterArgs {
 }
 
 pub(crate) async fn register(args: &RegisterArgs) -> Result<()> {
-    let artifact = std::fs::canonicalize(&args.artifact).with_context(|| format!("cannot read `{}`", args.artifact.display()))?;
+    let artifact = std::fs::canonicalize(&args.artifact)
+        .with_context(|| format!("cannot read `{}`", args.artifact.display()))?;
     let path = format!("/models/{}", args.model);
     let body = object!({"by": args.by, "artifact": artifact, "note": args.note});
     let registered = args.server.post(&format!("{path}/versions"), &body).await?;

@@ -40,7 +40,9 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let find = |name: &str, what: &str| {
         let found = columns.iter().find(|column| column.name == name);
-        found.with_context(|| format!("{what}: `{}` has no column `{name}`; it has {}", args.data.display(), names.join(", ")))
+        found.with_context(|| {
+            format!("{what}: `{}` has no column `{name}`; it has {}", args.data.display(), names.join(", "))
+        })
     };
     let label = find(&args.label, "--label")?;
     ensure!(
@@ -50,7 +52,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     );
     let time = match &args.time {
         Some(name) => find(name, "--time")?,
-        None => columns.iter().find(|column| column.time).context("no column holds times: name one with --time")?,
+        None => columns
+            .iter()
+            .find(|column| column.time)
+            .context("no column holds times: name one with --time")?,
     };
     let id = match &args.id {
         Some(name) => Some(find(name, "--id")?),
@@ -63,7 +68,11 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
         Some(path) => {
             ensure!(!path.exists(), "`{}` is there already", path.display());
             std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
-            note(&format!("wrote {}; complete it, then `steersman apply {}`", path.display(), path.display()));
+            note(&format!(
+                "wrote {}; complete it, then `steersman apply {}`",
+                path.display(),
+                path.display()
+            ));
         }
     }
     Ok(())
@@ -73,7 +82,8 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
 fn name_of(args: &InitArgs) -> String {
     let stem = args.data.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let stem = stem.split('.').next().unwrap_or_default();
-    let name: String = stem.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).collect();
+    let name: String =
+        stem.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).collect();
     let name = name.trim_matches(|c: char| c == '-' || c.is_ascii_digit()).to_owned();
     if name.is_empty() { "model".to_owned() } else { name }
 }
@@ -91,7 +101,8 @@ fn spec(
     let reference = match &args.out {
         // Paths in a spec start from its own folder.
         Some(out) => {
-            let folder = std::path::absolute(out)?.parent().map(std::path::Path::to_owned).unwrap_or_default();
+            let folder =
+                std::path::absolute(out)?.parent().map(std::path::Path::to_owned).unwrap_or_default();
             let data = std::path::absolute(&args.data)?;
             data.strip_prefix(&folder).map(std::path::Path::to_owned).unwrap_or(data)
         }
@@ -100,20 +111,27 @@ fn spec(
     let own = [Some(label), Some(time), id];
     let is_own = |column: &InferredColumn| own.iter().flatten().any(|own| own.name == column.name);
     // Further times would be read as categories, each of them once.
-    let ignored: Vec<String> =
-        columns.iter().filter(|column| column.time && !is_own(column)).map(|column| quoted(&column.name)).collect();
+    let ignored: Vec<String> = columns
+        .iter()
+        .filter(|column| column.time && !is_own(column))
+        .map(|column| quoted(&column.name))
+        .collect();
     let describe = |column: &InferredColumn| {
         let kind = match column.kind {
             ColumnKind::Numeric => "numeric",
             ColumnKind::Categorical => "categorical",
             ColumnKind::Boolean => "boolean",
         };
-        let missing = if column.missing > 0 { format!(", {} missing", column.missing) } else { String::new() };
+        let missing =
+            if column.missing > 0 { format!(", {} missing", column.missing) } else { String::new() };
         format!("#   {}: {kind}, {} distinct{missing}", column.name, column.distinct)
     };
     let features = columns.iter().filter(|column| !is_own(column) && !column.time).map(describe);
     let features = features.collect::<Vec<_>>().join("\n");
-    let id_line = id.map_or("# id = \"...\"                 # without it rows are numbered".to_owned(), |id| format!("id = {}", quoted(&id.name)));
+    let id_line = id
+        .map_or("# id = \"...\"                 # without it rows are numbered".to_owned(), |id| {
+            format!("id = {}", quoted(&id.name))
+        });
     let ignore_line = match ignored.is_empty() {
         true => "# ignore = [\"...\"]           # columns that are not features".to_owned(),
         false => format!("ignore = [{}]", ignored.join(", ")),

@@ -20,7 +20,11 @@ impl Teller {
     pub(crate) fn new(model: &ModelName) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let bar = ProgressBar::new(0);
-        bar.set_draw_target(if terminal { ProgressDrawTarget::stdout() } else { ProgressDrawTarget::hidden() });
+        bar.set_draw_target(if terminal {
+            ProgressDrawTarget::stdout()
+        } else {
+            ProgressDrawTarget::hidden()
+        });
         if let Ok(style) = ProgressStyle::with_template("{bar:32.cyan/dim} {msg}") {
             bar.set_style(style.progress_chars("━━╌"));
         }
@@ -45,7 +49,8 @@ impl Teller {
             self.next = last.seq + 1;
             // That single signals are over says little; the end of the incident is told.
             let worth = |entry: &&Entry| !matches!(entry.fact, Fact::SignalCleared { .. });
-            let told = entries.iter().filter(worth).filter_map(tell).filter(|event| event.model == self.model);
+            let told =
+                entries.iter().filter(worth).filter_map(tell).filter(|event| event.model == self.model);
             for event in gather(&told.collect::<Vec<_>>()) {
                 self.line(&event_line(&event, self.colour));
             }

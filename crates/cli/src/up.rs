@@ -76,9 +76,10 @@ fn config(args: &UpArgs) -> Result<Config> {
     let mut config = match &path {
         None => Config::default(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-            let mut config: Config =
-                toml::from_str(&text).with_context(|| format!("`{}` is not a server configuration", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            let mut config: Config = toml::from_str(&text)
+                .with_context(|| format!("`{}` is not a server configuration", path.display()))?;
             let folder = path.parent().unwrap_or(Path::new(""));
             config.dir = folder.join(&config.dir);
             config.apply = config.apply.iter().map(|spec| folder.join(spec)).collect();
@@ -112,7 +113,10 @@ async fn serve(platform: &Platform, config: &Config, specs: Vec<(ModelSpec, Path
     for (spec, folder) in specs {
         let applied = platform.apply("up", spec, &folder).await?;
         let what = if applied.changed { "applied" } else { "unchanged" };
-        crate::output::note(&format!("{what}  {} ({} reference rows)", applied.model, applied.reference_rows));
+        crate::output::note(&format!(
+            "{what}  {} ({} reference rows)",
+            applied.model, applied.reference_rows
+        ));
     }
     crate::output::note(&format!("page     http://{page}/"));
     crate::output::note(&format!("gateway  http://{}/v2/models/MODEL/infer", platform.gateway().address()));
@@ -139,7 +143,8 @@ async fn serve(platform: &Platform, config: &Config, specs: Vec<(ModelSpec, Path
 
 /// A spec, and the folder that it starts from.
 pub(crate) fn read_spec(path: &Path) -> Result<(ModelSpec, PathBuf)> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the spec `{}`", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the spec `{}`", path.display()))?;
     let spec = ModelSpec::parse(&text).map_err(|problem| in_file(problem, path))?;
     let path = std::path::absolute(path)?;
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
@@ -158,9 +163,9 @@ pub(crate) async fn serve_pages(platform: &Platform, listen: SocketAddr) -> Resu
         listen.ip().is_loopback(),
         "{listen} can be reached by others, and nobody signs in yet: listen on 127.0.0.1, and put a proxy with sign-in in front"
     );
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}; choose another address with `--listen ADDR:PORT`"))?;
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}; choose another address with `--listen ADDR:PORT`")
+    })?;
     let address = listener.local_addr()?;
     let routes = api::router(platform.clone());
     tokio::spawn(async move { axum::serve(listener, routes).await });

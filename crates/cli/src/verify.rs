@@ -44,8 +44,12 @@ pub(crate) async fn run(args: &VerifyArgs) -> Result<bool> {
         Ok(verified) => {
             let root = hex::encode(verified.root);
             match args.output {
-                Output::Json => json(&serde_json::json!({"verified": true, "size": verified.size, "root": root}))?,
-                Output::Table => note(&format!("{} facts are as they were signed; root {root}", verified.size)),
+                Output::Json => {
+                    json(&serde_json::json!({"verified": true, "size": verified.size, "root": root}))?
+                }
+                Output::Table => {
+                    note(&format!("{} facts are as they were signed; root {root}", verified.size))
+                }
             }
             Ok(true)
         }

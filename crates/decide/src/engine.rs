@@ -83,7 +83,12 @@ pub(crate) struct About<'a> {
 
 impl About<'_> {
     /// An intent of this kind, because of these facts.
-    pub(crate) fn intent(&self, kind: &str, because: Vec<u64>, fact: impl FnOnce(IntentId) -> Fact) -> Intent {
+    pub(crate) fn intent(
+        &self,
+        kind: &str,
+        because: Vec<u64>,
+        fact: impl FnOnce(IntentId) -> Fact,
+    ) -> Intent {
         let causes: Vec<String> = because.iter().map(u64::to_string).collect();
         let mut parts = vec![self.name.as_str(), kind];
         parts.extend(causes.iter().map(String::as_str));
@@ -106,11 +111,13 @@ fn incidents(about: &About<'_>, intents: &mut Vec<Intent>) {
                 title: first.explanation.clone(),
             }));
         }
-        (Some(incident), None) => intents.push(about.intent("resolve", vec![incident.seq], |_| Fact::IncidentResolved {
-            model: about.name.clone(),
-            incident: incident.incident.clone(),
-            reason: "all its signals are cleared".to_owned(),
-        })),
+        (Some(incident), None) => {
+            intents.push(about.intent("resolve", vec![incident.seq], |_| Fact::IncidentResolved {
+                model: about.name.clone(),
+                incident: incident.incident.clone(),
+                reason: "all its signals are cleared".to_owned(),
+            }))
+        }
         _ => {}
     }
 }
@@ -188,7 +195,8 @@ fn training(about: &About<'_>, intents: &mut Vec<Intent>) {
     let Some(retrain) = &model.spec.retrain else { return };
     let Some((request, rows_from)) = training_data(about, retrain) else { return };
     let last = model.runs.iter().rev().find(trains);
-    let busy = model.pending_runs().next().is_some() || model.active_rollout().is_some() || awaits_gate(about);
+    let busy =
+        model.pending_runs().next().is_some() || model.active_rollout().is_some() || awaits_gate(about);
     if busy || intents.iter().any(|intent| intent.fact.model() == Some(about.name)) {
         return;
     }
@@ -207,7 +215,11 @@ fn training(about: &About<'_>, intents: &mut Vec<Intent>) {
         run: RunId::derive(&[about.name.as_str(), intent.as_str()]),
         intent,
         task: RunTask::Train { snapshot: request },
-        reason: format!("{reason}; training on records from {} to {}", day(rows_from), day(request_end(about, retrain))),
+        reason: format!(
+            "{reason}; training on records from {} to {}",
+            day(rows_from),
+            day(request_end(about, retrain))
+        ),
     }));
 }
 
@@ -258,5 +270,13 @@ fn training_reason(
     }
     let since = last.map_or(reign.since, |run| run.requested_at);
     let due = retrain.schedule.is_some_and(|schedule| schedule.after(since) <= about.now);
-    due.then(|| (format!("it is {} since the last training", retrain.schedule.map_or(String::new(), |s| s.to_string())), vec![reign.seq]))
+    due.then(|| {
+        (
+            format!(
+                "it is {} since the last training",
+                retrain.schedule.map_or(String::new(), |s| s.to_string())
+            ),
+            vec![reign.seq],
+        )
+    })
 }

@@ -24,14 +24,16 @@ pub struct Scored {
 /// Compares the versions on the same records.
 pub fn compare(spec: &ModelSpec, scored: &[Scored]) -> Result<Evaluation, Problem> {
     if scored.len() < LEAST_ROWS {
-        let message = format!("only {} labelled records to compare on, {LEAST_ROWS} are needed", scored.len());
+        let message =
+            format!("only {} labelled records to compare on, {LEAST_ROWS} are needed", scored.len());
         return Err(Problem::invalid(message).hint("raise `retrain.holdout`, or wait for more labels"));
     }
     let labels: Vec<f64> = scored.iter().map(|row| row.label).collect();
     let candidate: Vec<f64> = scored.iter().map(|row| row.candidate).collect();
     let champion: Option<Vec<f64>> = scored.iter().map(|row| row.champion).collect();
     let loss_of = |prediction: f64, label: f64| loss(spec.model.task, prediction, label);
-    let losses: Vec<f64> = candidate.iter().zip(&labels).map(|(&output, &label)| loss_of(output, label)).collect();
+    let losses: Vec<f64> =
+        candidate.iter().zip(&labels).map(|(&output, &label)| loss_of(output, label)).collect();
     let differences = champion.as_ref().map(|champion| {
         let champion_losses = champion.iter().zip(&labels).map(|(&output, &label)| loss_of(output, label));
         losses.iter().zip(champion_losses).map(|(own, other)| own - other).collect::<Vec<f64>>()
@@ -80,7 +82,10 @@ pub fn gate(spec: &ModelSpec, evaluation: &Evaluation) -> (bool, String) {
             (Some(floor), false) => format!("does not clearly miss the floor of {floor}"),
             (None, _) => "no floor is set and there is no champion to compare with".to_owned(),
         };
-        let range = format!("{metric} {:.4} [{:.4}, {:.4}] on {} records", own.value, own.low, own.high, evaluation.rows);
+        let range = format!(
+            "{metric} {:.4} [{:.4}, {:.4}] on {} records",
+            own.value, own.low, own.high, evaluation.rows
+        );
         return (!fails, format!("{range}: {words}"));
     };
     let champion_loss = evaluation.loss.value - difference.value;
@@ -124,7 +129,11 @@ mod tests {
             let towards = |sureness: f64| if label > 0.5 { sureness } else { 1.0 - sureness };
             // A little variation, so that the interval has a width.
             let wobble = (index % 7) as f64 * 0.01;
-            Scored { label, candidate: towards(candidate - wobble), champion: Some(towards(champion - wobble)) }
+            Scored {
+                label,
+                candidate: towards(candidate - wobble),
+                champion: Some(towards(champion - wobble)),
+            }
         };
         (0..200).map(row).collect()
     }

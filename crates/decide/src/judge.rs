@@ -122,7 +122,8 @@ impl Process {
     /// Evidence that the candidate is worse, and that it is not worse than allowed.
     fn evidence(&self) -> (f64, f64) {
         let second_harm = self.worse.as_ref().map(MeanProcess::log_e);
-        let second_safety = self.no_worse.as_ref().map(MeanProcess::log_e).or(self.rate.as_ref().map(RateProcess::log_e));
+        let second_safety =
+            self.no_worse.as_ref().map(MeanProcess::log_e).or(self.rate.as_ref().map(RateProcess::log_e));
         (average(self.harm.log_e(), second_harm), average(self.safety.log_e(), second_safety))
     }
 }
@@ -239,7 +240,9 @@ impl Judge {
     fn observe_calls(&mut self, answer: &Answer) {
         for (guardrail, bad) in [(Guardrail::Errors, answer.failed), (Guardrail::LatencyP99, answer.slow)] {
             let Some(process) = self.process(guardrail) else { continue };
-            if answer.candidate && let Some(rate) = &mut process.rate {
+            if answer.candidate
+                && let Some(rate) = &mut process.rate
+            {
                 rate.observe(bad);
             }
             if bad {
@@ -251,7 +254,10 @@ impl Judge {
     /// A copy was answered as well: if one of the two was bad and the other was not, which?
     fn observe_pair(&mut self, call: &Call) {
         let (Some(served), Some(shadow)) = (call.served, call.shadow) else { return };
-        let bad = [(Guardrail::Errors, served.failed, shadow.failed), (Guardrail::LatencyP99, served.slow, shadow.slow)];
+        let bad = [
+            (Guardrail::Errors, served.failed, shadow.failed),
+            (Guardrail::LatencyP99, served.slow, shadow.slow),
+        ];
         for (guardrail, served_bad, shadow_bad) in bad {
             let Some(process) = self.process(guardrail) else { continue };
             process.pairs += 1;
@@ -310,7 +316,8 @@ impl Judge {
         let guardrails: Vec<GuardrailVerdict> =
             self.processes.iter().map(|process| self.guardrail_verdict(process, conclusive)).collect();
         let split_broken = self.split.log_e() >= SPLIT_EVIDENCE;
-        let any = |outcome| guardrails.iter().any(|guardrail: &GuardrailVerdict| guardrail.outcome == outcome);
+        let any =
+            |outcome| guardrails.iter().any(|guardrail: &GuardrailVerdict| guardrail.outcome == outcome);
         let outcome = if split_broken {
             VerdictOutcome::Invalid
         } else if any(VerdictOutcome::Fail) {
@@ -373,7 +380,9 @@ impl Judge {
         let words = match outcome {
             VerdictOutcome::Fail => "proven worse".to_owned(),
             VerdictOutcome::Pass => "proven safe".to_owned(),
-            _ => format!("not decided (proof of safety {:.0} %, of harm {:.0} %)", share(safety), share(harm)),
+            _ => {
+                format!("not decided (proof of safety {:.0} %, of harm {:.0} %)", share(safety), share(harm))
+            }
         };
         GuardrailVerdict {
             guardrail: process.guardrail,

@@ -31,7 +31,8 @@ fn start(about: &About<'_>, intents: &mut Vec<Intent>) {
         None => {
             let latest = model.versions.values().next_back();
             let passed = latest.filter(|version| version.version != champion && !version.withdrawn);
-            let Some((version, gate)) = passed.and_then(|version| Some((version, version.gate.as_ref()?))) else {
+            let Some((version, gate)) = passed.and_then(|version| Some((version, version.gate.as_ref()?)))
+            else {
                 return;
             };
             let tried = model.rollouts.iter().any(|rollout| rollout.candidate == version.version);
@@ -153,11 +154,18 @@ fn judge(about: &About<'_>, rollout: &RolloutState, stage: &StageState, intents:
     match verdict.outcome {
         VerdictOutcome::Fail | VerdictOutcome::Invalid => {
             intents.extend(say(about, rollout, stage, verdict));
-            intents.push(finish(about, rollout, RolloutOutcome::RolledBack, verdict.explanation.clone(), because));
+            intents.push(finish(
+                about,
+                rollout,
+                RolloutOutcome::RolledBack,
+                verdict.explanation.clone(),
+                because,
+            ));
         }
         _ if about.observation.tripped == Some(TripCause::Budget) => {
             intents.extend(say(about, rollout, stage, verdict));
-            let reason = format!("its budget of exposed requests was used up without proof: {}", verdict.explanation);
+            let reason =
+                format!("its budget of exposed requests was used up without proof: {}", verdict.explanation);
             intents.push(finish(about, rollout, RolloutOutcome::Aborted, reason, because));
         }
         VerdictOutcome::Pass if long_enough(about, rollout, stage) => {
@@ -197,7 +205,13 @@ fn long_enough(about: &About<'_>, rollout: &RolloutState, stage: &StageState) ->
 }
 
 /// To the next stage; the last one makes the candidate champion.
-fn advance(about: &About<'_>, rollout: &RolloutState, stage: &StageState, because: Vec<u64>, intents: &mut Vec<Intent>) {
+fn advance(
+    about: &About<'_>,
+    rollout: &RolloutState,
+    stage: &StageState,
+    because: Vec<u64>,
+    intents: &mut Vec<Intent>,
+) {
     let next = stage.stage + 1;
     if next + 1 < rollout.plan.stages.len() {
         return intents.extend(enter(about, rollout, next, because));
@@ -238,8 +252,10 @@ fn on_hold(
         let reason = format!("no proof of safety after {}: {}", spec.stage_timeout, verdict.explanation);
         return intents.push(finish(about, rollout, RolloutOutcome::Aborted, reason, because));
     }
-    let asked_in_this_stage =
-        rollout.approvals.iter().rfind(|approval| approval.step == ApprovalStep::Hold && approval.seq > stage.seq);
+    let asked_in_this_stage = rollout
+        .approvals
+        .iter()
+        .rfind(|approval| approval.step == ApprovalStep::Hold && approval.seq > stage.seq);
     match asked_in_this_stage {
         Some(approval) => {
             if let Some(yes) = approval.answer.as_ref().filter(|answer| answer.approved) {

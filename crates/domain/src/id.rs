@@ -82,7 +82,9 @@ impl FromStr for Version {
             .and_then(|digits| digits.parse().ok())
             .filter(|&number| number > 0)
             .map(Version)
-            .ok_or_else(|| Problem::invalid(format!("`{text}` is not a version")).hint("write it as `v1`, `v2`, ..."))
+            .ok_or_else(|| {
+                Problem::invalid(format!("`{text}` is not a version")).hint("write it as `v1`, `v2`, ...")
+            })
     }
 }
 
@@ -181,7 +183,8 @@ impl TryFrom<String> for Digest {
         if hex.len() == 64 && hex.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')) {
             return Ok(Self(text));
         }
-        Err(Problem::invalid(format!("`{text}` is not a digest")).hint("write it as `sha256:` and 64 hex digits"))
+        Err(Problem::invalid(format!("`{text}` is not a digest"))
+            .hint("write it as `sha256:` and 64 hex digits"))
     }
 }
 

@@ -79,7 +79,11 @@ impl Reading {
         if !value.is_finite() {
             return Self::NotComputable { reason: "the result is not a finite number".to_owned() };
         }
-        Self::Value { value, low: low.filter(|low| low.is_finite()), high: high.filter(|high| high.is_finite()) }
+        Self::Value {
+            value,
+            low: low.filter(|low| low.is_finite()),
+            high: high.filter(|high| high.is_finite()),
+        }
     }
 
     /// The number, if there is one.

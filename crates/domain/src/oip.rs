@@ -64,7 +64,8 @@ impl InferRequest {
                 ColumnKind::Categorical => "BYTES",
                 ColumnKind::Boolean => "BOOL",
             };
-            let data = rows.iter().map(|row| json_of(row.get(&column.name).unwrap_or(&Value::Null))).collect();
+            let data =
+                rows.iter().map(|row| json_of(row.get(&column.name).unwrap_or(&Value::Null))).collect();
             let shape = vec![i64::try_from(rows.len()).unwrap_or(i64::MAX)];
             Tensor { name: column.name.clone(), shape, datatype: datatype.to_owned(), data }
         });
@@ -100,8 +101,11 @@ fn rows_of(tensors: &[Tensor]) -> Result<Vec<serde_json::Map<String, Json>>, Pro
         flatten(&tensor.data, &mut flat);
         let count = usize::try_from(tensor.shape.first().copied().unwrap_or(0)).unwrap_or(0);
         if flat.len() != count {
-            let message = format!("shape {:?} does not fit {} elements of one value a row", tensor.shape, flat.len());
-            return Err(Problem::invalid(message).field(tensor.name.clone()).hint("send one tensor a column"));
+            let message =
+                format!("shape {:?} does not fit {} elements of one value a row", tensor.shape, flat.len());
+            return Err(Problem::invalid(message)
+                .field(tensor.name.clone())
+                .hint("send one tensor a column"));
         }
         if position == 0 {
             rows.resize_with(count, serde_json::Map::new);

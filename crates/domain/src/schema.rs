@@ -80,7 +80,12 @@ impl Schema {
             unit: None,
             features,
             outputs,
-            latency_ms: optional(object, "latency_ms", |json| json.as_f64().filter(|ms| *ms >= 0.0), "a number >= 0")?,
+            latency_ms: optional(
+                object,
+                "latency_ms",
+                |json| json.as_f64().filter(|ms| *ms >= 0.0),
+                "a number >= 0",
+            )?,
             status: optional(
                 object,
                 "status",
@@ -136,7 +141,9 @@ fn value(json: &Json, column: &Column) -> Result<Value, Problem> {
             _ => wrong("a finite number"),
         },
         (ColumnKind::Numeric, Json::Bool(flag)) => Ok(Value::Number(f64::from(u8::from(*flag)))),
-        (ColumnKind::Numeric, Json::String(text)) if ["NaN", "nan", "Infinity", "-Infinity"].contains(&text.as_str()) => {
+        (ColumnKind::Numeric, Json::String(text))
+            if ["NaN", "nan", "Infinity", "-Infinity"].contains(&text.as_str()) =>
+        {
             wrong("a finite number; send null for a missing value")
         }
         (ColumnKind::Numeric, _) => wrong("a number"),

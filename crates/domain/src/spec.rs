@@ -597,8 +597,8 @@ fn default_ready_timeout() -> Period {
 impl ModelSpec {
     /// Reads a spec file's text.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let deserializer =
-            toml::Deserializer::parse(text).map_err(|error| toml_problem(text, error.span(), error.message()))?;
+        let deserializer = toml::Deserializer::parse(text)
+            .map_err(|error| toml_problem(text, error.span(), error.message()))?;
         let spec: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {
             let path = error.path().to_string();
             let inner = error.into_inner();
@@ -612,13 +612,18 @@ impl ModelSpec {
 
     /// Contradictions that types cannot rule out.
     fn check(&self) -> Result<(), Problem> {
-        let wrong = |field: &str, message: &str, hint: &str| Err(Problem::invalid(message).field(field).hint(hint));
+        let wrong =
+            |field: &str, message: &str, hint: &str| Err(Problem::invalid(message).field(field).hint(hint));
         if !(self.model.threshold > 0.0 && self.model.threshold < 1.0) {
             return wrong("model.threshold", "not between 0 and 1", "0.5 is the usual threshold");
         }
         let label = &self.model.label.column;
         if *label == self.model.prediction {
-            return wrong("model.label.column", "same name as the prediction", "truth and output are two columns");
+            return wrong(
+                "model.label.column",
+                "same name as the prediction",
+                "truth and output are two columns",
+            );
         }
         if let Some(metric) = self.watch.performance.metric
             && metric.task() != self.model.task
@@ -643,20 +648,36 @@ impl ModelSpec {
             return wrong("rollout.alpha", "not between 0 and 0.5", "0.05 is the default");
         }
         if !(rollout.margin > 1.0 && rollout.margin <= 10.0) {
-            return wrong("rollout.margin", "not above 1 and at most 10", "1.5: half as many bad events again");
+            return wrong(
+                "rollout.margin",
+                "not above 1 and at most 10",
+                "1.5: half as many bad events again",
+            );
         }
         if !(rollout.loss_margin > 1.0 && rollout.loss_margin <= 10.0) {
             return wrong("rollout.loss_margin", "not above 1 and at most 10", "1.1: a tenth more loss");
         }
         if rollout.guardrails.is_empty() {
-            return wrong("rollout.guardrails", "empty", "nothing could be judged; errors and performance are usual");
+            return wrong(
+                "rollout.guardrails",
+                "empty",
+                "nothing could be judged; errors and performance are usual",
+            );
         }
         let weights: Vec<f64> = rollout.stages.iter().map(Stage::weight).collect();
         if weights.last() != Some(&1.0) {
-            return wrong("rollout.stages", "does not end with `100%`", "the last stage makes the candidate champion");
+            return wrong(
+                "rollout.stages",
+                "does not end with `100%`",
+                "the last stage makes the candidate champion",
+            );
         }
         if weights.windows(2).any(|pair| pair[0] >= pair[1]) {
-            return wrong("rollout.stages", "does not rise from stage to stage", "for example shadow 1d, 5%, 25%, 100%");
+            return wrong(
+                "rollout.stages",
+                "does not rise from stage to stage",
+                "for example shadow 1d, 5%, 25%, 100%",
+            );
         }
         Ok(())
     }
@@ -677,7 +698,9 @@ impl ModelSpec {
 
 fn check_command(field: &str, command: &[String], placeholders: &[&str]) -> Result<(), Problem> {
     if command.first().is_none_or(String::is_empty) {
-        return Err(Problem::invalid("empty").field(field).hint("a program and its arguments, as a list of strings"));
+        return Err(Problem::invalid("empty")
+            .field(field)
+            .hint("a program and its arguments, as a list of strings"));
     }
     for placeholder in placeholders {
         if !command.iter().any(|argument| argument.contains(placeholder)) {
@@ -708,7 +731,9 @@ fn toml_problem(text: &str, span: Option<std::ops::Range<usize>>, message: &str)
 /// ```
 pub fn fill(command: &[String], values: &BTreeMap<&str, String>) -> Vec<String> {
     let fill_one = |argument: &String| {
-        values.iter().fold(argument.clone(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+        values
+            .iter()
+            .fold(argument.clone(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
     };
     command.iter().map(fill_one).collect()
 }
@@ -747,8 +772,12 @@ time = "ts"
         assert!(refusal("[watch]\nwindwo = '1d'").starts_with("watch.windwo (line 12): unknown field"));
         assert!(refusal("[watch]\nwindow = 7").starts_with("watch.window (line 12): invalid type"));
         assert!(refusal("[watch]\nwindow = '7'").contains("`7` is not a period"));
-        assert!(refusal("[rollout]\nstages = ['50%', '5%', '100%']").starts_with("rollout.stages: does not rise"));
-        assert!(refusal("[rollout]\nstages = ['50%']").starts_with("rollout.stages: does not end with `100%`"));
+        assert!(
+            refusal("[rollout]\nstages = ['50%', '5%', '100%']").starts_with("rollout.stages: does not rise")
+        );
+        assert!(
+            refusal("[rollout]\nstages = ['50%']").starts_with("rollout.stages: does not end with `100%`")
+        );
         assert!(refusal("[serve]\ncommand = ['x']").contains("does not contain `{artifact}`"));
         assert!(refusal("[watch]\nperformance = { metric = 'mae' }").contains("does not fit the task"));
     }

@@ -64,7 +64,8 @@ impl FromStr for Period {
         let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (digits, unit) = text.split_at(split);
         let factor = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, seconds)| *seconds);
-        let seconds = digits.parse::<i64>().ok().zip(factor).and_then(|(count, factor)| count.checked_mul(factor));
+        let seconds =
+            digits.parse::<i64>().ok().zip(factor).and_then(|(count, factor)| count.checked_mul(factor));
         match seconds {
             Some(seconds) if (1..=366 * 100 * 86_400).contains(&seconds) => Ok(Self(seconds)),
             _ => Err(Problem::invalid(format!("`{text}` is not a period"))
@@ -154,7 +155,9 @@ pub fn parse_time(text: &str) -> Result<Timestamp, Problem> {
     text.parse::<jiff::civil::DateTime>()
         .ok()
         .and_then(|civil| jiff::tz::Offset::UTC.to_timestamp(civil).ok())
-        .ok_or_else(|| Problem::invalid(format!("`{text}` is not a time")).hint("write it as 2026-01-31T12:00:00Z"))
+        .ok_or_else(|| {
+            Problem::invalid(format!("`{text}` is not a time")).hint("write it as 2026-01-31T12:00:00Z")
+        })
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! INVARIANT: a request waits for nothing but its upstream. Routes are read without locks, captures go into a bounded
 //! queue without waiting, copies run beside. What is shed is counted.
 //!
-//! - [`route`]: what the control plane tells the gateway, and what the gateway counts.
-//! - [`split`]: which arm a request belongs to.
-//! - [`proxy`]: the way of one request.
+//! - `route`: what the control plane tells the gateway, and what the gateway counts.
+//! - `split`: which arm a request belongs to.
+//! - `proxy`: the way of one request.
 
 mod body;
 mod proxy;

@@ -33,9 +33,10 @@ pub(crate) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> A
     match segments[..] {
         ["v2"] => json(r#"{"name":"steersman","version":"2","extensions":[]}"#.to_owned()),
         ["v2", "health", "live" | "ready"] => json("{}".to_owned()),
-        ["v2", "models", _, "versions", ..] => {
-            problem(StatusCode::NOT_FOUND, "the gateway chooses the version: leave `/versions/...` out of the path")
-        }
+        ["v2", "models", _, "versions", ..] => problem(
+            StatusCode::NOT_FOUND,
+            "the gateway chooses the version: leave `/versions/...` out of the path",
+        ),
         ["v2", "models", model] | ["v2", "models", model, "ready"] if parts.method == Method::GET => {
             match find(&shared, model) {
                 Ok((_, slot)) => pass_on(&shared, &slot, &parts, body).await,
@@ -57,9 +58,11 @@ fn json(body: String) -> Answer {
     response
 }
 
+#[expect(clippy::result_large_err, reason = "the error is the answer itself")]
 fn find(shared: &Shared, model: &str) -> Result<(ModelName, Arc<Slot>), Answer> {
     let routes = shared.routes.load();
-    let found = model.parse::<ModelName>().ok().and_then(|name| Some((name.clone(), routes.get(&name)?.clone())));
+    let found =
+        model.parse::<ModelName>().ok().and_then(|name| Some((name.clone(), routes.get(&name)?.clone())));
     found.ok_or_else(|| {
         let known: Vec<&str> = routes.keys().map(ModelName::as_str).collect();
         let detail = match known.is_empty() {
@@ -109,7 +112,13 @@ struct Call {
     body: Bytes,
 }
 
-async fn infer(shared: &Arc<Shared>, model: ModelName, slot: &Arc<Slot>, parts: Parts, body: Incoming) -> Answer {
+async fn infer(
+    shared: &Arc<Shared>,
+    model: ModelName,
+    slot: &Arc<Slot>,
+    parts: Parts,
+    body: Incoming,
+) -> Answer {
     let body = match taken_in(shared, body).await {
         Ok(body) => body,
         Err(answer) => return answer,
@@ -185,7 +194,8 @@ fn mirror(shared: &Arc<Shared>, slot: &Arc<Slot>, parts: &Parts, call: &Call) {
     let (shared, slot, target) = (shared.clone(), slot.clone(), candidate.target.clone());
     let mut parts = parts.clone();
     parts.headers.insert(SHADOW, HeaderValue::from_static("1"));
-    let call = Call { model: call.model.clone(), id: call.id.clone(), unit: call.unit, body: call.body.clone() };
+    let call =
+        Call { model: call.model.clone(), id: call.id.clone(), unit: call.unit, body: call.body.clone() };
     tokio::spawn(async move {
         slot.exposure.shadow.fetch_add(1, Ordering::Relaxed);
         let _ = ask(&shared, &slot, &target, Arm::Shadow, 0.0, &parts, &call).await;
@@ -278,7 +288,13 @@ fn record(
     shared.capture(slot, capture);
 }
 
-async fn call(shared: &Shared, target: &Target, parts: &Parts, body: &Bytes, post: bool) -> Result<Reply, Failure> {
+async fn call(
+    shared: &Shared,
+    target: &Target,
+    parts: &Parts,
+    body: &Bytes,
+    post: bool,
+) -> Result<Reply, Failure> {
     let failed = |status: StatusCode, detail: String, unreached: bool| Failure { status, detail, unreached };
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let uri: Uri = format!("{}{path}", target.url)
@@ -298,14 +314,22 @@ async fn call(shared: &Shared, target: &Target, parts: &Parts, body: &Bytes, pos
         })?;
         let (mut head, incoming) = response.into_parts();
         let body = collect(incoming, shared.config.max_response).await.map_err(|failure| match failure {
-            BodyFailure::TooLarge => failed(StatusCode::BAD_GATEWAY, "its answer is too large".to_owned(), false),
-            BodyFailure::Broken(error) => failed(StatusCode::BAD_GATEWAY, format!("its answer broke off: {error}"), false),
+            BodyFailure::TooLarge => {
+                failed(StatusCode::BAD_GATEWAY, "its answer is too large".to_owned(), false)
+            }
+            BodyFailure::Broken(error) => {
+                failed(StatusCode::BAD_GATEWAY, format!("its answer broke off: {error}"), false)
+            }
         })?;
         strip(&mut head.headers);
         Ok(Reply { status: head.status, headers: head.headers, body })
     };
     match tokio::time::timeout(shared.config.timeout, work).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(failed(StatusCode::GATEWAY_TIMEOUT, format!("no answer in {:?}", shared.config.timeout), false)),
+        Err(_) => Err(failed(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!("no answer in {:?}", shared.config.timeout),
+            false,
+        )),
     }
 }

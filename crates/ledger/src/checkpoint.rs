@@ -95,14 +95,17 @@ impl Verifier {
             .flat_map(|lines| lines.split('\n'))
             .find_map(|line| BASE64.decode(line.strip_prefix(&prefix)?).ok())
             .ok_or_else(|| wrong("is not signed by this log's key"))?;
-        let signature = signature.strip_prefix(&self.hash).ok_or_else(|| wrong("is signed by another key"))?;
-        let signature = Signature::from_slice(signature).map_err(|_| wrong("has a signature of wrong length"))?;
+        let signature =
+            signature.strip_prefix(&self.hash).ok_or_else(|| wrong("is signed by another key"))?;
+        let signature =
+            Signature::from_slice(signature).map_err(|_| wrong("has a signature of wrong length"))?;
         self.key.verify_strict(body.as_bytes(), &signature).map_err(|_| wrong("has a wrong signature"))?;
         let mut lines = body.lines();
         let (origin, size, root) = (lines.next(), lines.next(), lines.next());
         let size = size.and_then(|size| size.parse().ok()).ok_or_else(|| wrong("has no size"))?;
         let root = root.and_then(|root| BASE64.decode(root).ok()).and_then(|root| Hash::try_from(root).ok());
-        let origin = origin.filter(|origin| *origin == self.name).ok_or_else(|| wrong("is of another log"))?;
+        let origin =
+            origin.filter(|origin| *origin == self.name).ok_or_else(|| wrong("is of another log"))?;
         Ok(Checkpoint { origin: origin.to_owned(), size, root: root.ok_or_else(|| wrong("has no root"))? })
     }
 }

@@ -10,7 +10,8 @@ pub fn encode(entry: &Entry) -> Result<Vec<u8>, Problem> {
     let bytes = serde_json_canonicalizer::to_vec(entry)
         .map_err(|error| Problem::internal(format!("entry {} has no canonical form: {error}", entry.seq)))?;
     if bytes.len() > LARGEST {
-        let message = format!("a fact `{}` of {} bytes; at most {LARGEST} fit", entry.fact.kind(), bytes.len());
+        let message =
+            format!("a fact `{}` of {} bytes; at most {LARGEST} fit", entry.fact.kind(), bytes.len());
         return Err(Problem::new(ErrorKind::TooLarge, message).hint("shorten the spec or the text it holds"));
     }
     Ok(bytes)
@@ -18,9 +19,10 @@ pub fn encode(entry: &Entry) -> Result<Vec<u8>, Problem> {
 
 /// The entry of these bytes. Bytes that are not the canonical form of what they say are refused.
 pub fn decode(seq: u64, bytes: &[u8]) -> Result<Entry, Problem> {
-    let corrupt = |what: String| Problem::new(ErrorKind::Corrupt, format!("entry {seq} of the ledger {what}"));
-    let entry: Entry =
-        serde_json::from_slice(bytes).map_err(|error| corrupt(format!("cannot be read as a fact: {error}")))?;
+    let corrupt =
+        |what: String| Problem::new(ErrorKind::Corrupt, format!("entry {seq} of the ledger {what}"));
+    let entry: Entry = serde_json::from_slice(bytes)
+        .map_err(|error| corrupt(format!("cannot be read as a fact: {error}")))?;
     if entry.seq != seq {
         return Err(corrupt(format!("says that it is entry {}", entry.seq)));
     }

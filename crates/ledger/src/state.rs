@@ -10,8 +10,8 @@ use steersman_domain::fact::{
     ApprovalStep, Evaluation, RolloutOutcome, RolloutPlan, RunTask, SnapshotRequest, TripCause, Verdict,
 };
 use steersman_domain::{
-    Actor, Digest, Entry, ErrorKind, Fact, IncidentId, IntentId, Measurement, ModelName, ModelSpec, Problem, RolloutId,
-    RunId, Schema, SignalId, Version,
+    Actor, Digest, Entry, ErrorKind, Fact, IncidentId, IntentId, Measurement, ModelName, ModelSpec, Problem,
+    RolloutId, RunId, Schema, SignalId, Version,
 };
 
 /// Everything that is so, according to the facts up to `size`.
@@ -425,7 +425,11 @@ impl ModelState {
     pub fn open_approvals(&self) -> impl Iterator<Item = (&RolloutState, &ApprovalState)> {
         let rollout = self.active_rollout();
         rollout.into_iter().flat_map(|rollout| {
-            rollout.approvals.iter().filter(|approval| approval.answer.is_none()).map(move |approval| (rollout, approval))
+            rollout
+                .approvals
+                .iter()
+                .filter(|approval| approval.answer.is_none())
+                .map(move |approval| (rollout, approval))
         })
     }
 
@@ -443,7 +447,11 @@ impl ModelState {
     }
 
     fn rollout_mut(&mut self, rollout: &RolloutId) -> Result<&mut RolloutState, Problem> {
-        self.rollouts.iter_mut().rev().find(|state| state.rollout == *rollout).ok_or_else(|| unknown("rollout", rollout))
+        self.rollouts
+            .iter_mut()
+            .rev()
+            .find(|state| state.rollout == *rollout)
+            .ok_or_else(|| unknown("rollout", rollout))
     }
 }
 
@@ -526,18 +534,33 @@ fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> 
             model.reference = Some(ReferenceState { digest, rows, labelled, from, to, schema, seq });
         }
         Fact::SignalRaised { signal, measurement, explanation, .. } => {
-            if let Some(incident) = model.incidents.last_mut().filter(|incident| incident.resolved.is_none()) {
+            if let Some(incident) = model.incidents.last_mut().filter(|incident| incident.resolved.is_none())
+            {
                 incident.signals.push(signal.clone());
             }
             let measurement = *measurement;
-            model.signals.push(SignalState { signal, measurement, explanation, raised_at: at, seq, cleared: None });
+            model.signals.push(SignalState {
+                signal,
+                measurement,
+                explanation,
+                raised_at: at,
+                seq,
+                cleared: None,
+            });
         }
         Fact::SignalCleared { signal, explanation, .. } => {
             let state = model.signals.iter_mut().rev().find(|state| state.signal == signal);
             state.ok_or_else(|| unknown("signal", &signal))?.cleared = Some((at, explanation));
         }
         Fact::IncidentOpened { incident, signals, title, .. } => {
-            model.incidents.push(IncidentState { incident, title, signals, opened_at: at, seq, resolved: None });
+            model.incidents.push(IncidentState {
+                incident,
+                title,
+                signals,
+                opened_at: at,
+                seq,
+                resolved: None,
+            });
         }
         Fact::IncidentResolved { incident, reason, .. } => {
             let state = model.incidents.iter_mut().rev().find(|state| state.incident == incident);
@@ -545,7 +568,16 @@ fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> 
         }
         Fact::RunRequested { run, intent, task, reason, .. } => {
             let status = RunStatus::Requested;
-            model.runs.push(RunState { run, intent, task, reason, requested_at: at, seq, snapshot: None, status });
+            model.runs.push(RunState {
+                run,
+                intent,
+                task,
+                reason,
+                requested_at: at,
+                seq,
+                snapshot: None,
+                status,
+            });
         }
         Fact::SnapshotTaken { run, snapshot, request, rows, .. } => {
             model.run_mut(&run)?.snapshot = Some(SnapshotState { digest: snapshot, request, rows });
@@ -649,7 +681,13 @@ mod tests {
     use super::*;
 
     fn entry(seq: u64, fact: Fact) -> Entry {
-        Entry { seq, time: Timestamp::UNIX_EPOCH, actor: Actor::Person("ada".to_owned()), because: Vec::new(), fact }
+        Entry {
+            seq,
+            time: Timestamp::UNIX_EPOCH,
+            actor: Actor::Person("ada".to_owned()),
+            because: Vec::new(),
+            fact,
+        }
     }
 
     #[test]

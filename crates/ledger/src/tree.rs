@@ -162,8 +162,18 @@ mod tests {
     /// The leaves of the Certificate Transparency reference tests, and the roots of their first n.
     #[test]
     fn the_reference_roots_of_certificate_transparency() {
-        let leaves = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
-        let roots = ["6e340b9c", "fac54203", "aeb6bcfe", "d37ee418", "4e3bbb1f", "76e67dad", "ddb89be4", "5dc9da79"];
+        let leaves = [
+            "",
+            "00",
+            "10",
+            "2021",
+            "3031",
+            "40414243",
+            "5051525354555657",
+            "606162636465666768696a6b6c6d6e6f",
+        ];
+        let roots =
+            ["6e340b9c", "fac54203", "aeb6bcfe", "d37ee418", "4e3bbb1f", "76e67dad", "ddb89be4", "5dc9da79"];
         let mut tree = Tree::default();
         assert_eq!(hex::encode(tree.root())[..8], *"e3b0c442");
         for (leaf, root) in leaves.iter().zip(roots) {

@@ -62,7 +62,9 @@ impl<'a> LogVerifier<'a> {
             return corrupt(format!("the checkpoint is over {signed} entries, but the log holds {found}"));
         }
         if checkpoint.root != self.tree.root() {
-            return corrupt("the entries do not give the root that was signed: one of them was changed".to_owned());
+            return corrupt(
+                "the entries do not give the root that was signed: one of them was changed".to_owned(),
+            );
         }
         Ok(Verified { size: checkpoint.size, root: checkpoint.root, state: self.state })
     }

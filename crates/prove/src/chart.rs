@@ -83,14 +83,24 @@ fn escape(text: &str) -> String {
 fn ticks(low: f64, high: f64) -> Vec<f64> {
     let raw = (high - low) / 6.0;
     let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= raw).unwrap_or(raw);
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+        .map(|factor| factor * power)
+        .into_iter()
+        .find(|step| *step >= raw)
+        .unwrap_or(raw);
     let first = (low / step).ceil() as i64;
     let last = (high / step).floor() as i64;
     (first..=last).map(|index| index as f64 * step).collect()
 }
 
 fn number(value: f64) -> String {
-    let digits = if value.abs() >= 100.0 || value == 0.0 { 0 } else if value.abs() >= 10.0 { 1 } else { 3 };
+    let digits = if value.abs() >= 100.0 || value == 0.0 {
+        0
+    } else if value.abs() >= 10.0 {
+        1
+    } else {
+        3
+    };
     let text = format!("{value:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
@@ -167,7 +177,12 @@ fn place_marks(svg: &mut String, marks: &[Mark], scale: &Scale, rows: usize) {
             free[row] = start + width;
             let y = 11.0 + MARK_ROW * row as f64;
             let label = escape(&mark.label);
-            let _ = write!(svg, r#"<text class="mark {}" x="{:.1}" y="{y:.1}">{label}</text>"#, mark.class, start + 2.0);
+            let _ = write!(
+                svg,
+                r#"<text class="mark {}" x="{:.1}" y="{y:.1}">{label}</text>"#,
+                mark.class,
+                start + 2.0
+            );
         }
     }
 }
@@ -176,12 +191,15 @@ impl Timeline {
     /// The plot; empty where no point has a value.
     pub fn svg(&self) -> String {
         let known: Vec<f64> = self.points.iter().filter_map(|point| point.value).collect();
-        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else { return String::new() };
+        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else {
+            return String::new();
+        };
         if known.is_empty() {
             return String::new();
         }
         let values = known.iter().copied().chain(self.levels.iter().map(|(level, _)| *level));
-        let (mut low, mut high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+        let (mut low, mut high) =
+            values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
         let pad = ((high - low) * 0.08).max(high.abs() * 0.01).max(1e-9);
         (low, high) = (if low >= 0.0 { (low - pad).max(0.0) } else { low - pad }, high + pad);
         let rows = if self.marks.is_empty() { 0 } else { 3 };
@@ -277,7 +295,8 @@ pub struct Cell {
 /// How far each column is from the reference, window by window.
 pub fn map(title: &str, rows: &[(String, Vec<Cell>)]) -> String {
     let cells = || rows.iter().flat_map(|(_, cells)| cells);
-    let (Some(from), Some(to)) = (cells().map(|cell| cell.from).min(), cells().map(|cell| cell.to).max()) else {
+    let (Some(from), Some(to)) = (cells().map(|cell| cell.from).min(), cells().map(|cell| cell.to).max())
+    else {
         return String::new();
     };
     let row_height = 18.0;
@@ -399,7 +418,8 @@ mod tests {
         let points = [Some(1.0), Some(2.0), None, Some(3.0), Some(4.0)];
         let points = points.into_iter().enumerate().map(|(day, value)| point(day as i64, value)).collect();
         let title = "a <b>".to_owned();
-        let svg = Timeline { title, points, levels: Vec::new(), marks: Vec::new(), height: 100.0, smooth: 1 }.svg();
+        let svg =
+            Timeline { title, points, levels: Vec::new(), marks: Vec::new(), height: 100.0, smooth: 1 }.svg();
         assert_eq!(svg.matches("<polyline").count(), 2);
         assert_eq!(svg.matches("<polygon").count(), 2);
         assert!(svg.contains("a &lt;b&gt;") && !svg.contains("<b>"));

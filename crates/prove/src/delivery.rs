@@ -26,7 +26,10 @@ fn figure(name: &'static str, meaning: &'static str, value: Result<String, &'sta
 /// The figures of a model.
 pub fn figures(model: &ModelState, now: Timestamp) -> Vec<Figure> {
     let ended = |outcome: RolloutOutcome| {
-        model.rollouts.iter().filter(move |rollout| rollout.finished.as_ref().is_some_and(|end| end.outcome == outcome))
+        model
+            .rollouts
+            .iter()
+            .filter(move |rollout| rollout.finished.as_ref().is_some_and(|end| end.outcome == outcome))
     };
     let (promoted, back, aborted) = (
         ended(RolloutOutcome::Promoted).count(),
@@ -83,7 +86,11 @@ pub fn figures(model: &ModelState, now: Timestamp) -> Vec<Figure> {
                 _ => Ok(format!("{} of {finished}", back + aborted)),
             },
         ),
-        figure("Exposed requests", "requests that candidates answered which were then withdrawn", Ok(exposed.to_string())),
+        figure(
+            "Exposed requests",
+            "requests that candidates answered which were then withdrawn",
+            Ok(exposed.to_string()),
+        ),
         figure(
             "Time to restore",
             "from an incident's opening to its end, median",

@@ -77,8 +77,12 @@ fn render(template: &impl Template) -> Result<String, Problem> {
 
 /// Is everything on course? In one sentence.
 pub fn headline(state: &State) -> String {
-    let off: Vec<&str> =
-        state.models.iter().filter(|(_, model)| model.open_incident().is_some()).map(|(name, _)| name.as_str()).collect();
+    let off: Vec<&str> = state
+        .models
+        .iter()
+        .filter(|(_, model)| model.open_incident().is_some())
+        .map(|(name, _)| name.as_str())
+        .collect();
     let waiting = state.models.values().map(|model| model.open_approvals().count()).sum::<usize>();
     let course = match (state.models.len(), off.len()) {
         (0, _) => return "No model is declared yet".to_owned(),
@@ -176,7 +180,11 @@ pub fn model_section(
         versions: model.versions.values().rev().map(|version| version_row(model, version)).collect(),
         incidents: model.incidents.iter().rev().map(|incident| incident_row(incident, now)).collect(),
         volume: plain(&latest, MonitorKind::Volume, "Records in each window"),
-        latency: plain(&latest, MonitorKind::Latency, "99th percentile of latency in each window, milliseconds"),
+        latency: plain(
+            &latest,
+            MonitorKind::Latency,
+            "99th percentile of latency in each window, milliseconds",
+        ),
         traffic: traffic(&latest, telemetry),
         figures: figures(model, now),
     })
@@ -186,7 +194,9 @@ pub fn model_section(
 fn latest(measurements: &[Measurement]) -> Vec<&Measurement> {
     let mut found: BTreeMap<(MonitorKind, &str, Window), &Measurement> = BTreeMap::new();
     for measurement in measurements {
-        let slot = found.entry((measurement.monitor, &measurement.column, measurement.window)).or_insert(measurement);
+        let slot = found
+            .entry((measurement.monitor, &measurement.column, measurement.window))
+            .or_insert(measurement);
         if slot.revision < measurement.revision {
             *slot = measurement;
         }
@@ -195,12 +205,15 @@ fn latest(measurements: &[Measurement]) -> Vec<&Measurement> {
 }
 
 fn sentence(model: &ModelState) -> String {
-    let serves = model.champion().map_or("no version serves yet".to_owned(), |version| format!("{version} serves"));
+    let serves =
+        model.champion().map_or("no version serves yet".to_owned(), |version| format!("{version} serves"));
     let rollout = model.active_rollout().map_or(String::new(), |rollout| {
         let share = rollout.current_stage().map_or(0.0, |stage| 100.0 * stage.weight);
         format!(", {} is being rolled out ({share:.0} %)", rollout.candidate)
     });
-    let about = model.open_incident().map_or(String::new(), |incident| format!("; open incident: {}", incident.title));
+    let about = model
+        .open_incident()
+        .map_or(String::new(), |incident| format!("; open incident: {}", incident.title));
     format!("{serves}{rollout}{about}")
 }
 
@@ -211,7 +224,10 @@ fn needs(model: &ModelState, form: bool) -> Vec<Need> {
             question: approval.question.clone(),
             rollout: rollout.rollout.to_string(),
             candidate: rollout.candidate.to_string(),
-            detail: rollout.verdicts.last().map_or(String::new(), |verdict| verdict.verdict.explanation.clone()),
+            detail: rollout
+                .verdicts
+                .last()
+                .map_or(String::new(), |verdict| verdict.verdict.explanation.clone()),
             form,
         })
         .collect()
@@ -231,7 +247,9 @@ fn points(measurements: &[&Measurement]) -> Vec<Point> {
             points.push(Point { at: middle(gap), value: None, range: None, alarming: false });
         }
         let range = match &measurement.reading {
-            steersman_domain::measurement::Reading::Value { low: Some(low), high: Some(high), .. } => Some((*low, *high)),
+            steersman_domain::measurement::Reading::Value { low: Some(low), high: Some(high), .. } => {
+                Some((*low, *high))
+            }
             _ => None,
         };
         let value = measurement.reading.value();
@@ -255,7 +273,11 @@ fn performance(model: &ModelState, latest: &[&Measurement]) -> String {
         .collect();
     marks.extend(model.rollouts.iter().filter_map(|rollout| {
         let end = rollout.finished.as_ref().filter(|end| end.outcome != RolloutOutcome::Promoted)?;
-        Some(Mark { at: end.at, label: format!("{} {}", rollout.candidate, end.outcome.as_str()), class: "bad" })
+        Some(Mark {
+            at: end.at,
+            label: format!("{} {}", rollout.candidate, end.outcome.as_str()),
+            class: "bad",
+        })
     }));
     marks.sort_by_key(|mark| mark.at);
     let floor = model.spec.watch.performance.floor.map(|floor| (floor, "floor".to_owned()));
@@ -294,7 +316,8 @@ fn drift(latest: &[&Measurement]) -> String {
             alarming: measurement.alarming,
         });
     }
-    let mut rows: Vec<(String, Vec<Cell>)> = rows.into_iter().map(|(name, cells)| (name.to_owned(), cells)).collect();
+    let mut rows: Vec<(String, Vec<Cell>)> =
+        rows.into_iter().map(|(name, cells)| (name.to_owned(), cells)).collect();
     // What moved most stands on top.
     let moved = |cells: &[Cell]| cells.iter().map(|cell| u64::from(cell.step.unwrap_or(0))).sum::<u64>();
     rows.sort_by_key(|(_, cells)| std::cmp::Reverse(moved(cells)));
@@ -325,9 +348,20 @@ fn weights(model: &ModelState, now: Timestamp) -> String {
         let end = rollout.finished.as_ref().map_or(now, |end| end.at);
         for (index, stage) in rollout.stages.iter().enumerate() {
             let to = rollout.stages.get(index + 1).map_or(end, |next| next.entered_at);
-            let share = if stage.mirror { "copies".to_owned() } else { format!("{:.0} %", 100.0 * stage.weight) };
-            let label = format!("{}: {share} from {}", rollout.candidate, stage.entered_at.strftime("%Y-%m-%d %H:%M"));
-            found.push(Step { from: stage.entered_at, to, weight: stage.weight, class: tone_of(rollout), label });
+            let share =
+                if stage.mirror { "copies".to_owned() } else { format!("{:.0} %", 100.0 * stage.weight) };
+            let label = format!(
+                "{}: {share} from {}",
+                rollout.candidate,
+                stage.entered_at.strftime("%Y-%m-%d %H:%M")
+            );
+            found.push(Step {
+                from: stage.entered_at,
+                to,
+                weight: stage.weight,
+                class: tone_of(rollout),
+                label,
+            });
         }
     }
     let from = model.champions.first().map_or(model.declared_at, |reign| reign.since);
@@ -353,8 +387,12 @@ fn rollout_row(rollout: &RolloutState) -> RolloutRow {
 fn version_row(model: &ModelState, version: &steersman_ledger::state::VersionState) -> VersionRow {
     let evaluation = version.evaluation.as_ref().map_or("not evaluated".to_owned(), |evaluation| {
         let own = evaluation.candidate;
-        let champion = evaluation.champion.map_or(String::new(), |champion| format!("; champion {:.4}", champion.value));
-        format!("{} {:.4} [{:.4}, {:.4}] on {} records{champion}", evaluation.metric, own.value, own.low, own.high, evaluation.rows)
+        let champion =
+            evaluation.champion.map_or(String::new(), |champion| format!("; champion {:.4}", champion.value));
+        format!(
+            "{} {:.4} [{:.4}, {:.4}] on {} records{champion}",
+            evaluation.metric, own.value, own.low, own.high, evaluation.rows
+        )
     });
     VersionRow {
         version: version.version.to_string(),
@@ -418,7 +456,8 @@ mod tests {
         let mut state = State::default();
         for (seq, fact) in facts.into_iter().enumerate() {
             let actor = Actor::Person("ada".to_owned());
-            let entry = Entry { seq: seq as u64, time: Timestamp::UNIX_EPOCH, actor, because: Vec::new(), fact };
+            let entry =
+                Entry { seq: seq as u64, time: Timestamp::UNIX_EPOCH, actor, because: Vec::new(), fact };
             state.apply(&entry).unwrap();
         }
         (model, state)
@@ -444,11 +483,27 @@ mod tests {
     #[test]
     fn the_report_stands_alone_escapes_and_takes_the_last_revision() {
         let (model, state) = state();
-        let measurements = vec![measurement(0, 1, 0.9), measurement(0, 0, 0.1), measurement(1, 0, 0.2), measurement(5, 0, 0.3)];
-        let telemetry = BTreeMap::from([(model, ModelTelemetry { measurements, ..ModelTelemetry::default() })]);
-        let input = ReportInput { state: &state, telemetry: &telemetry, now: Timestamp::UNIX_EPOCH, checkpoint: "root", program: "0" };
+        let measurements = vec![
+            measurement(0, 1, 0.9),
+            measurement(0, 0, 0.1),
+            measurement(1, 0, 0.2),
+            measurement(5, 0, 0.3),
+        ];
+        let telemetry =
+            BTreeMap::from([(model, ModelTelemetry { measurements, ..ModelTelemetry::default() })]);
+        let input = ReportInput {
+            state: &state,
+            telemetry: &telemetry,
+            now: Timestamp::UNIX_EPOCH,
+            checkpoint: "root",
+            program: "0",
+        };
         let html = health_report(&input).unwrap();
-        assert!(html.contains("Everything is on course") && html.contains("&#60;script&#62;") && !html.contains("<script>"));
+        assert!(
+            html.contains("Everything is on course")
+                && html.contains("&#60;script&#62;")
+                && !html.contains("<script>")
+        );
         assert!(!html.contains("http://") && !html.contains("src="));
         assert!(html.contains("1970-01-01: 0.9") && !html.contains("1970-01-01: 0.1<"));
         // Days 2 to 4 are a gap: the line of two points ends there.

@@ -65,13 +65,22 @@ pub fn gather(events: &[Event]) -> Vec<Event> {
             && kind(&last.title) == kind(&event.title)
         {
             count += 1;
-            if let (Some((kind, first)), Some((_, column))) = (last.title.split_once(SUBJECT), event.title.split_once(SUBJECT)) {
+            if let (Some((kind, first)), Some((_, column))) =
+                (last.title.split_once(SUBJECT), event.title.split_once(SUBJECT))
+            {
                 last.title = format!("{kind}{SUBJECT}{first}, {column}");
             } else if count == 2 {
                 last.title = format!("{} (2)", last.title);
             } else {
                 last.title = last.title.replace(&format!("({})", count - 1), &format!("({count})"));
             }
+            continue;
+        }
+        if let Some(last) = gathered.last_mut()
+            && (last.at, &last.model, &last.detail) == (event.at, &event.model, &event.detail)
+        {
+            // The same thing is told once: a signal, and the incident that it opened.
+            last.title = format!("{}; {}", last.title, event.title.to_lowercase());
             continue;
         }
         count = 1;
@@ -93,9 +102,11 @@ fn kind(title: &str) -> &str {
 fn words(fact: &Fact) -> Option<(Tone, String, String)> {
     use Tone::{Bad, Good, Neutral};
     Some(match fact {
-        Fact::ModelDeclared { spec, .. } => {
-            (Neutral, "Declared".to_owned(), format!("a {:?} model of team {}", spec.model.task, spec.model.team).to_lowercase())
-        }
+        Fact::ModelDeclared { spec, .. } => (
+            Neutral,
+            "Declared".to_owned(),
+            format!("a {:?} model of team {}", spec.model.task, spec.model.team).to_lowercase(),
+        ),
         Fact::ReferenceLearnt { rows, labelled, schema, .. } => (
             Neutral,
             "Reference learnt".to_owned(),
@@ -114,14 +125,19 @@ fn words(fact: &Fact) -> Option<(Tone, String, String)> {
         Fact::RunFailed { reason, hint, .. } => (Bad, "Run failed".to_owned(), format!("{reason}; {hint}")),
         Fact::VersionRegistered { version, artifact, note, run, .. } => {
             let from = if run.is_some() { "trained: " } else { "brought by a person: " };
-            (Neutral, format!("{version} registered"), format!("{from}{note} (artefact {})", artifact.short()))
+            (
+                Neutral,
+                format!("{version} registered"),
+                format!("{from}{note} (artefact {})", artifact.short()),
+            )
         }
         Fact::GateDecided { version, passed, reason, .. } => match passed {
             true => (Good, format!("{version} passed the evaluation gate"), reason.clone()),
             false => (Neutral, format!("{version} was refused at the evaluation gate"), reason.clone()),
         },
         Fact::RolloutRequested { version, skip, reason, .. } => {
-            let without = if skip.is_empty() { String::new() } else { format!("without {}; ", skip.join(" and ")) };
+            let without =
+                if skip.is_empty() { String::new() } else { format!("without {}; ", skip.join(" and ")) };
             (Neutral, format!("A person asked for a rollout of {version}"), format!("{without}{reason}"))
         }
         Fact::RolloutStarted { candidate, champion, plan, .. } => {
@@ -139,23 +155,35 @@ fn words(fact: &Fact) -> Option<(Tone, String, String)> {
             VerdictOutcome::Pass => (Good, "Judged safe".to_owned(), verdict.explanation.clone()),
             VerdictOutcome::Fail => (Bad, "Judged harmful".to_owned(), verdict.explanation.clone()),
             VerdictOutcome::Hold => (Neutral, "Not decided".to_owned(), verdict.explanation.clone()),
-            VerdictOutcome::Invalid => (Bad, "Not judged: the split is broken".to_owned(), verdict.explanation.clone()),
+            VerdictOutcome::Invalid => {
+                (Bad, "Not judged: the split is broken".to_owned(), verdict.explanation.clone())
+            }
         },
         Fact::RolloutFinished { outcome, exposed, reason, .. } => {
             let tone = if *outcome == RolloutOutcome::Promoted { Good } else { Bad };
             let exposed = format!("{exposed} requests were answered by the candidate");
             (tone, format!("Candidate {}", outcome.as_str()), format!("{reason}; {exposed}"))
         }
-        Fact::ChampionChanged { version, previous, .. } => (Good, format!("{version} serves"), after(*previous)),
-        Fact::ServerFailed { version, reason, .. } => (Bad, format!("Server of {version} failed"), reason.clone()),
+        Fact::ChampionChanged { version, previous, .. } => {
+            (Good, format!("{version} serves"), after(*previous))
+        }
+        Fact::ServerFailed { version, reason, .. } => {
+            (Bad, format!("Server of {version} failed"), reason.clone())
+        }
         Fact::GatewayTripped { cause, exposed, .. } => {
             let why = match cause {
                 TripCause::DeadMan => "the judge was silent for too long",
                 TripCause::Budget => "its budget of exposed requests is used up",
             };
-            (Bad, "The gateway took the candidate's traffic away".to_owned(), format!("{why}, after {exposed} requests"))
+            (
+                Bad,
+                "The gateway took the candidate's traffic away".to_owned(),
+                format!("{why}, after {exposed} requests"),
+            )
         }
-        Fact::ApprovalRequested { question, step, .. } => (Neutral, format!("Approval needed {}", step_words(*step)), question.clone()),
+        Fact::ApprovalRequested { question, step, .. } => {
+            (Neutral, format!("Approval needed {}", step_words(*step)), question.clone())
+        }
         Fact::ApprovalDecided { approved, reason, .. } => {
             let (tone, title) = if *approved { (Good, "Approved") } else { (Bad, "Rejected") };
             (tone, title.to_owned(), reason.clone())
@@ -200,8 +228,16 @@ mod tests {
 
     #[test]
     fn signals_of_one_moment_are_told_together() {
-        let titles = ["Signal: missing of `a`", "Signal: missing of `b`", "Signal: drift of `a`", "Cleared", "Cleared", "Cleared"];
-        let events: Vec<Event> = titles.iter().enumerate().map(|(seq, title)| event(seq as u64, title)).collect();
+        let titles = [
+            "Signal: missing of `a`",
+            "Signal: missing of `b`",
+            "Signal: drift of `a`",
+            "Cleared",
+            "Cleared",
+            "Cleared",
+        ];
+        let events: Vec<Event> =
+            titles.iter().enumerate().map(|(seq, title)| event(seq as u64, title)).collect();
         let told: Vec<String> = gather(&events).into_iter().map(|event| event.title).collect();
         assert_eq!(told, ["Signal: missing of `a`, `b`", "Signal: drift of `a`", "Cleared (3)"]);
     }

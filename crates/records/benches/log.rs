@@ -42,7 +42,11 @@ fn log(criterion: &mut Criterion) {
             next += ROWS;
             (next..next + ROWS).map(record).collect::<Vec<_>>()
         };
-        bencher.iter_batched(batch, |rows| log.append_records(&name, rows, from_micros(0)), BatchSize::SmallInput);
+        bencher.iter_batched(
+            batch,
+            |rows| log.append_records(&name, rows, from_micros(0)),
+            BatchSize::SmallInput,
+        );
     });
     let scan = Scan { to: Some(from_micros(10_000_000_000)), ..Scan::default() };
     group.bench_function("scan_a_window", |bencher| bencher.iter(|| log.table(&name, &scan)));

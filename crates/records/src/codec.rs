@@ -6,8 +6,8 @@ use arrow::array::{
     TimestampMicrosecondArray, UInt16Array, UInt64Array,
 };
 use arrow::datatypes::{
-    DataType, Field, Float64Type, Int64Type, Schema as ArrowSchema, TimeUnit, TimestampMicrosecondType, UInt16Type,
-    UInt64Type,
+    DataType, Field, Float64Type, Int64Type, Schema as ArrowSchema, TimeUnit, TimestampMicrosecondType,
+    UInt16Type, UInt64Type,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -106,7 +106,8 @@ fn label_fields() -> Arc<ArrowSchema> {
 }
 
 fn built(fields: Arc<ArrowSchema>, columns: Vec<ArrayRef>) -> Result<RecordBatch, Problem> {
-    RecordBatch::try_new(fields, columns).map_err(|error| Problem::internal(format!("columns do not fit: {error}")))
+    RecordBatch::try_new(fields, columns)
+        .map_err(|error| Problem::internal(format!("columns do not fit: {error}")))
 }
 
 /// The records among `arrivals`, as a batch.
@@ -167,7 +168,9 @@ pub(crate) struct Columns<'a>(pub(crate) &'a RecordBatch);
 impl<'a> Columns<'a> {
     fn get(&self, name: &str, kind: &DataType) -> Result<&'a ArrayRef, Problem> {
         let column = self.0.column_by_name(name).filter(|column| column.data_type() == kind);
-        column.ok_or_else(|| Problem::new(ErrorKind::Corrupt, format!("a segment has no column `{name}` of {kind}")))
+        column.ok_or_else(|| {
+            Problem::new(ErrorKind::Corrupt, format!("a segment has no column `{name}` of {kind}"))
+        })
     }
 
     pub(crate) fn texts(&self, name: &str) -> Result<&'a StringArray, Problem> {

@@ -1,7 +1,7 @@
 //! The record log: predictions and labels taken in durably, kept as Parquet segments, joined and cut into snapshots.
 //!
-//! Each model has its own log. An append goes to a write-ahead log and is on disk before it is acknowledged ([`wal`]);
-//! from time to time the tail becomes a pair of Parquet files ([`segment`]). Every arrival has a position, so readers
+//! Each model has its own log. An append goes to a write-ahead log and is on disk before it is acknowledged (`wal`);
+//! from time to time the tail becomes a pair of Parquet files (`segment`). Every arrival has a position, so readers
 //! follow the log from where they stopped ([`RecordLog::arrivals`]). [`RecordLog::table`] joins records with the labels
 //! known at a time, and [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
 

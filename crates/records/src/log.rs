@@ -3,7 +3,9 @@
 //! INVARIANT: everything acknowledged is either in a segment or in the write-ahead log; the tail in memory is exactly
 //! what the write-ahead log holds. Readers see only what is on disk.
 
-use crate::codec::{Columns, labels_from_batch, labels_to_batch, record_fields, records_from_batch, records_to_batch, times};
+use crate::codec::{
+    Columns, labels_from_batch, labels_to_batch, record_fields, records_from_batch, records_to_batch, times,
+};
 use crate::segment::{Segment, list, read_parquet, sync_dir};
 use crate::table::{Scan, Table};
 use crate::wal::Wal;
@@ -187,7 +189,9 @@ impl Tail {
     /// Whether this is not there yet.
     fn fresh(&self, item: &Item) -> bool {
         match item {
-            Item::Record(record) => !self.records.contains(&key(record.id.as_str(), record.arm == Some(Arm::Shadow))),
+            Item::Record(record) => {
+                !self.records.contains(&key(record.id.as_str(), record.arm == Some(Arm::Shadow)))
+            }
             Item::Label(label) => {
                 let known = self.labels.get(&key(label.id.as_str(), false)).and_then(|known| known.last());
                 !known.is_some_and(|known| {
@@ -205,7 +209,8 @@ impl Tail {
             }
             Item::Label(label) => {
                 if let Some(number) = label.label.number() {
-                    let known = Known { label: number, time: micros(label.time), received_at: micros(received_at) };
+                    let known =
+                        Known { label: number, time: micros(label.time), received_at: micros(received_at) };
                     self.labels.entry(key(label.id.as_str(), false)).or_default().push(known);
                 }
             }
@@ -232,7 +237,12 @@ impl ModelLog {
             };
             for arrival in arrivals.into_iter().filter(|arrival| arrival.seq >= flushed) {
                 if arrival.seq != tail.next {
-                    let message = format!("position {} follows {} in the log of `{}`", arrival.seq, tail.next, dir.display());
+                    let message = format!(
+                        "position {} follows {} in the log of `{}`",
+                        arrival.seq,
+                        tail.next,
+                        dir.display()
+                    );
                     return Err(Problem::new(ErrorKind::Corrupt, message));
                 }
                 tail.index(&arrival.item, arrival.received_at);
@@ -267,9 +277,11 @@ impl ModelLog {
         }
         for column in &schema.features {
             if known.feature(&column.name).is_some_and(|known| known.kind != column.kind) {
-                return Err(Problem::conflict("the column is of another kind than in the records that are there")
-                    .field(column.name.clone())
-                    .hint("give it another name, or name it under `data.categorical`"));
+                return Err(Problem::conflict(
+                    "the column is of another kind than in the records that are there",
+                )
+                .field(column.name.clone())
+                .hint("give it another name, or name it under `data.categorical`"));
             }
         }
         // Rows in the write-ahead log have the columns of their time, segments too: the tail is closed first.
@@ -322,8 +334,10 @@ impl ModelLog {
 
     fn check(&self) -> Result<(), Problem> {
         if self.failed.load(Ordering::SeqCst) {
-            let message = format!("writing to `{}` failed; nothing is taken in until a restart", self.dir.display());
-            return Err(Problem::new(ErrorKind::Unavailable, message).hint("look at the disk, then restart Steersman"));
+            let message =
+                format!("writing to `{}` failed; nothing is taken in until a restart", self.dir.display());
+            return Err(Problem::new(ErrorKind::Unavailable, message)
+                .hint("look at the disk, then restart Steersman"));
         }
         Ok(())
     }
@@ -359,7 +373,8 @@ impl ModelLog {
         let records = records_to_batch(&self.schema(), &tail.arrivals)?;
         segment.write(&self.dir, &records, &labels_to_batch(&tail.arrivals)?)?;
         // The rows are in the segment now: going on in the old log would write them twice.
-        let begun = Wal::create(&wal_path(&self.dir, segment.to)).and_then(|wal| sync_dir(&self.dir).map(|()| wal));
+        let begun =
+            Wal::create(&wal_path(&self.dir, segment.to)).and_then(|wal| sync_dir(&self.dir).map(|()| wal));
         let fresh = begun.inspect_err(|_| self.failed.store(true, Ordering::SeqCst))?;
         let old = std::mem::replace(&mut tail.wal, fresh);
         self.durable.fetch_max(segment.to, Ordering::SeqCst);
@@ -372,7 +387,8 @@ impl ModelLog {
         let (segments, recent) = {
             let tail = self.lock();
             let durable = self.durable.load(Ordering::SeqCst);
-            let segments: Vec<Segment> = tail.segments.iter().filter(|segment| segment.to > from).cloned().collect();
+            let segments: Vec<Segment> =
+                tail.segments.iter().filter(|segment| segment.to > from).cloned().collect();
             let recent: Vec<Arrival> = tail
                 .arrivals
                 .iter()
@@ -478,7 +494,8 @@ fn index_segment(
         if let Item::Label(label) = &arrival.item
             && let Some(number) = label.label.number()
         {
-            let known = Known { label: number, time: micros(label.time), received_at: micros(arrival.received_at) };
+            let known =
+                Known { label: number, time: micros(label.time), received_at: micros(arrival.received_at) };
             labels.entry(key(label.id.as_str(), false)).or_default().push(known);
         }
     }

@@ -96,8 +96,10 @@ pub fn read_reference(path: &Path, spec: &ModelSpec) -> Result<Reference, Proble
         names.iter().try_for_each(|name| find(name, key).map(|_| ()))?;
     }
     let label_time = spec.model.label.time.as_ref().map(|name| find(name, "model.label.time")).transpose()?;
-    let own: HashSet<usize> =
-        [Some(time_index), Some(label_index), id_index, output_index, label_time].into_iter().flatten().collect();
+    let own: HashSet<usize> = [Some(time_index), Some(label_index), id_index, output_index, label_time]
+        .into_iter()
+        .flatten()
+        .collect();
     let moments = raw.times(time_index)?;
     let labels = raw.labels(label_index, spec.model.task)?;
     let ids = raw.ids(id_index)?;
@@ -115,7 +117,8 @@ pub fn read_reference(path: &Path, spec: &ModelSpec) -> Result<Reference, Proble
                 .field(file)
                 .hint("rename the column, or name it under `data.ignore`"));
         }
-        let kind = if spec.data.categorical.contains(name) { ColumnKind::Categorical } else { raw.kind(index) };
+        let kind =
+            if spec.data.categorical.contains(name) { ColumnKind::Categorical } else { raw.kind(index) };
         let column = Column { name: name.clone(), kind };
         let cells = raw.values(index, kind);
         columns.push((name.clone(), values(&column, cells.iter().map(Some))));
@@ -165,7 +168,9 @@ pub fn infer_columns(path: &Path) -> Result<Vec<InferredColumn>, Problem> {
         let distinct: BTreeSet<&String> = known.iter().collect();
         let numbers = raw.values(index, kind);
         let binary = kind == ColumnKind::Boolean
-            || numbers.iter().all(|value| value.missing() || value.number().is_some_and(|n| n == 0.0 || n == 1.0));
+            || numbers
+                .iter()
+                .all(|value| value.missing() || value.number().is_some_and(|n| n == 0.0 || n == 1.0));
         InferredColumn {
             name: name.clone(),
             kind,
@@ -248,9 +253,10 @@ impl RawTable {
                 .field(self.line(row))
                 .hint("every row needs a time such as 2026-01-31T12:00:00Z")
         };
-        let collect = |cells: &mut dyn Iterator<Item = Option<Timestamp>>| -> Result<Vec<Timestamp>, Problem> {
-            cells.enumerate().map(|(row, cell)| cell.ok_or_else(|| wrong(row, "no time"))).collect()
-        };
+        let collect =
+            |cells: &mut dyn Iterator<Item = Option<Timestamp>>| -> Result<Vec<Timestamp>, Problem> {
+                cells.enumerate().map(|(row, cell)| cell.ok_or_else(|| wrong(row, "no time"))).collect()
+            };
         match &self.columns[index] {
             Raw::Time(cells) => collect(&mut cells.iter().copied()),
             Raw::Text(cells) => cells
@@ -279,25 +285,34 @@ impl RawTable {
         }
         let labels: Vec<Option<f64>> = self.values(index, kind).iter().map(Value::number).collect();
         if task == Task::Binary
-            && let Some(row) = labels.iter().position(|label| label.is_some_and(|label| label != 0.0 && label != 1.0))
+            && let Some(row) =
+                labels.iter().position(|label| label.is_some_and(|label| label != 0.0 && label != 1.0))
         {
-            return Err(Problem::invalid(format!("label {} in column `{name}` is not 0 or 1", labels[row].unwrap_or(0.0)))
-                .field(self.line(row))
-                .hint("a binary model needs 0 and 1; for numbers use task = \"regression\""));
+            return Err(Problem::invalid(format!(
+                "label {} in column `{name}` is not 0 or 1",
+                labels[row].unwrap_or(0.0)
+            ))
+            .field(self.line(row))
+            .hint("a binary model needs 0 and 1; for numbers use task = \"regression\""));
         }
         Ok(labels)
     }
 
     fn ids(&self, index: Option<usize>) -> Result<Vec<String>, Problem> {
-        let Some(index) = index else { return Ok((0..self.rows).map(|row| format!("reference-{row}")).collect()) };
+        let Some(index) = index else {
+            return Ok((0..self.rows).map(|row| format!("reference-{row}")).collect());
+        };
         let mut seen = HashSet::new();
         let cells = self.values(index, ColumnKind::Categorical);
         cells
             .into_iter()
             .enumerate()
             .map(|(row, cell)| {
-                let wrong = |what: String| Problem::invalid(what).field(self.line(row)).hint("ids are unique");
-                let id = cell.category().ok_or_else(|| wrong(format!("no id in column `{}`", self.names[index])))?;
+                let wrong =
+                    |what: String| Problem::invalid(what).field(self.line(row)).hint("ids are unique");
+                let id = cell
+                    .category()
+                    .ok_or_else(|| wrong(format!("no id in column `{}`", self.names[index])))?;
                 if seen.insert(id.clone()) { Ok(id) } else { Err(wrong(format!("id `{id}` occurs twice"))) }
             })
             .collect()
@@ -320,17 +335,19 @@ fn read(path: &Path) -> Result<(RawTable, Digest), Problem> {
     let hint = "a CSV file (also .gz) or a Parquet file is needed";
     let bytes = std::fs::read(path).map_err(|error| Problem::io("read", path, &error).hint(hint))?;
     let digest = Digest::of(&bytes);
-    let table = if bytes.starts_with(b"PAR1") || path.extension().is_some_and(|extension| extension == "parquet") {
-        from_parquet(&read_parquet(path, None).map_err(|problem| problem.hint(hint))?)
-    } else if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut text = Vec::new();
-        MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text).map_err(|error| {
-            Problem::new(ErrorKind::Invalid, format!("cannot unpack `{}`: {error}", path.display())).hint(hint)
-        })?;
-        from_csv(&text)
-    } else {
-        from_csv(&bytes)
-    };
+    let table =
+        if bytes.starts_with(b"PAR1") || path.extension().is_some_and(|extension| extension == "parquet") {
+            from_parquet(&read_parquet(path, None).map_err(|problem| problem.hint(hint))?)
+        } else if bytes.starts_with(&[0x1f, 0x8b]) {
+            let mut text = Vec::new();
+            MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text).map_err(|error| {
+                Problem::new(ErrorKind::Invalid, format!("cannot unpack `{}`: {error}", path.display()))
+                    .hint(hint)
+            })?;
+            from_csv(&text)
+        } else {
+            from_csv(&bytes)
+        };
     Ok((table.map_err(|problem| in_file(problem, path))?, digest))
 }
 
@@ -352,7 +369,8 @@ fn from_csv(bytes: &[u8]) -> Result<RawTable, Problem> {
         };
         Problem::invalid(what).field(format!("line {line}"))
     };
-    let names: Vec<String> = reader.headers().map_err(|error| wrong(&error))?.iter().map(str::to_owned).collect();
+    let names: Vec<String> =
+        reader.headers().map_err(|error| wrong(&error))?.iter().map(str::to_owned).collect();
     check_names(&names)?;
     let mut columns: Vec<Vec<Option<String>>> = vec![Vec::new(); names.len()];
     for record in reader.records() {
@@ -370,7 +388,8 @@ fn check_names(names: &[String]) -> Result<(), Problem> {
     let mut seen = HashSet::new();
     for name in names {
         if name.trim().is_empty() || !seen.insert(name) {
-            return Err(Problem::invalid(format!("the column name `{name}` is empty or occurs twice")).field("line 1"));
+            return Err(Problem::invalid(format!("the column name `{name}` is empty or occurs twice"))
+                .field("line 1"));
         }
     }
     Ok(())
@@ -385,7 +404,8 @@ fn from_parquet(batch: &RecordBatch) -> Result<RawTable, Problem> {
 
 fn raw_column(name: &str, column: &ArrayRef) -> Result<Raw, Problem> {
     let to = |kind: &DataType| {
-        cast(column, kind).map_err(|error| Problem::invalid(format!("cannot read the column: {error}")).field(name))
+        cast(column, kind)
+            .map_err(|error| Problem::invalid(format!("cannot read the column: {error}")).field(name))
     };
     let kind = column.data_type();
     Ok(match kind {

@@ -35,7 +35,12 @@ impl Segment {
     }
 
     /// Writes both files.
-    pub(crate) fn write(&self, dir: &Path, records: &RecordBatch, labels: &RecordBatch) -> Result<(), Problem> {
+    pub(crate) fn write(
+        &self,
+        dir: &Path,
+        records: &RecordBatch,
+        labels: &RecordBatch,
+    ) -> Result<(), Problem> {
         write_parquet(&self.labels_path(dir), labels)?;
         write_parquet(&self.records_path(dir), records)?;
         sync_dir(dir)
@@ -99,8 +104,8 @@ pub(crate) fn write_parquet(path: &Path, batch: &RecordBatch) -> Result<(), Prob
 /// Reads a Parquet file, only `columns` where they are named.
 pub(crate) fn read_parquet(path: &Path, columns: Option<&[&str]>) -> Result<RecordBatch, Problem> {
     let file = File::open(path).map_err(|error| Problem::io("open", path, &error))?;
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| parquet_problem("read", path, &error))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|error| parquet_problem("read", path, &error))?;
     let builder = match columns {
         Some(columns) => {
             let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
@@ -108,7 +113,8 @@ pub(crate) fn read_parquet(path: &Path, columns: Option<&[&str]>) -> Result<Reco
         }
         None => builder,
     };
-    let reader = builder.with_batch_size(65_536).build().map_err(|error| parquet_problem("read", path, &error))?;
+    let reader =
+        builder.with_batch_size(65_536).build().map_err(|error| parquet_problem("read", path, &error))?;
     let schema = reader.schema();
     let batches = reader
         .collect::<Result<Vec<_>, _>>()

@@ -86,7 +86,10 @@ fn shape(schema: &Schema, table: &Table, label: &str) -> Result<RecordBatch, Pro
     let labels = table.numbers(label);
     let labels: ArrayRef = match schema.label.kind {
         ColumnKind::Boolean => {
-            let flags: Vec<Value> = labels.into_iter().map(|label| label.map_or(Value::Null, |l| Value::Bool(l != 0.0))).collect();
+            let flags: Vec<Value> = labels
+                .into_iter()
+                .map(|label| label.map_or(Value::Null, |l| Value::Bool(l != 0.0)))
+                .collect();
             values(&schema.label, flags.iter().map(Some))
         }
         _ => Arc::new(labels.into_iter().collect::<Float64Array>()),
@@ -94,8 +97,11 @@ fn shape(schema: &Schema, table: &Table, label: &str) -> Result<RecordBatch, Pro
     columns.push((schema.label.name.clone(), labels));
     let fields: Vec<Field> =
         columns.iter().map(|(name, column)| Field::new(name, column.data_type().clone(), true)).collect();
-    RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns.into_iter().map(|(_, column)| column).collect())
-        .map_err(|error| Problem::internal(error.to_string()))
+    RecordBatch::try_new(
+        Arc::new(ArrowSchema::new(fields)),
+        columns.into_iter().map(|(_, column)| column).collect(),
+    )
+    .map_err(|error| Problem::internal(error.to_string()))
 }
 
 /// SHA-256 over the names of the columns and then every cell, each with its kind and length.

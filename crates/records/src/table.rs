@@ -2,8 +2,12 @@
 
 use crate::codec::{Columns, value};
 use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, RecordBatch};
-use arrow::compute::{SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, Field, Float64Type, Schema as ArrowSchema, TimestampMicrosecondType, UInt16Type};
+use arrow::compute::{
+    SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
+};
+use arrow::datatypes::{
+    DataType, Field, Float64Type, Schema as ArrowSchema, TimestampMicrosecondType, UInt16Type,
+};
 use jiff::Timestamp;
 use std::sync::Arc;
 use steersman_domain::oip::Row;
@@ -44,7 +48,8 @@ impl Scan {
     /// The rows of a batch of records that are asked for.
     pub(crate) fn select(&self, batch: &RecordBatch) -> Result<RecordBatch, Problem> {
         let columns = Columns(batch);
-        let (times, received, arms) = (columns.times("time")?, columns.times("received_at")?, columns.arms()?);
+        let (times, received, arms) =
+            (columns.times("time")?, columns.times("received_at")?, columns.arms()?);
         let wanted = |row: usize| {
             let time = times.value(row);
             let shadow = !arms.is_null(row) && arms.value(row) == "shadow";
@@ -85,7 +90,8 @@ impl Table {
 
     /// The same rows with further columns.
     pub(crate) fn with(self, added: Vec<(&str, ArrayRef)>) -> Result<Self, Problem> {
-        let mut fields: Vec<Field> = self.batch.schema().fields().iter().map(|field| (**field).clone()).collect();
+        let mut fields: Vec<Field> =
+            self.batch.schema().fields().iter().map(|field| (**field).clone()).collect();
         let mut columns = self.batch.columns().to_vec();
         for (name, column) in added {
             fields.push(Field::new(name, column.data_type().clone(), true));
@@ -115,7 +121,9 @@ impl Table {
         let Some(column) = self.batch.column_by_name(name) else { return vec![None; self.len()] };
         match column.data_type() {
             DataType::Float64 => column.as_primitive::<Float64Type>().iter().collect(),
-            DataType::UInt16 => column.as_primitive::<UInt16Type>().iter().map(|value| value.map(f64::from)).collect(),
+            DataType::UInt16 => {
+                column.as_primitive::<UInt16Type>().iter().map(|value| value.map(f64::from)).collect()
+            }
             DataType::Boolean => {
                 column.as_boolean().iter().map(|value| value.map(|flag| f64::from(u8::from(flag)))).collect()
             }
@@ -131,7 +139,10 @@ impl Table {
 
     /// A column of times.
     pub fn times(&self, name: &str) -> Vec<Option<Timestamp>> {
-        let column = self.batch.column_by_name(name).filter(|column| matches!(column.data_type(), DataType::Timestamp(..)));
+        let column = self
+            .batch
+            .column_by_name(name)
+            .filter(|column| matches!(column.data_type(), DataType::Timestamp(..)));
         let Some(column) = column else { return vec![None; self.len()] };
         column.as_primitive::<TimestampMicrosecondType>().iter().map(|value| value.map(from_micros)).collect()
     }
@@ -143,7 +154,8 @@ impl Table {
             .iter()
             .filter_map(|column| Some((&column.name, self.batch.column_by_name(&column.name)?)))
             .collect();
-        let row = |row: usize| columns.iter().map(|(name, column)| ((*name).clone(), value(column, row))).collect();
+        let row =
+            |row: usize| columns.iter().map(|(name, column)| ((*name).clone(), value(column, row))).collect();
         (0..self.len()).map(row).collect()
     }
 

@@ -49,11 +49,16 @@ impl Wal {
         let rest = &bytes[position..];
         let whole_frame_follows = (1..rest.len()).any(|skip| frame(rest, skip).is_some());
         if whole_frame_follows {
-            return Err(corrupt(path, position, "a frame does not match its checksum, and whole ones follow"));
+            return Err(corrupt(
+                path,
+                position,
+                "a frame does not match its checksum, and whole ones follow",
+            ));
         }
         replay.torn_bytes = rest.len() as u64;
         let length = position as u64;
-        let mut file = OpenOptions::new().write(true).open(path).map_err(|error| Problem::io("open", path, &error))?;
+        let mut file =
+            OpenOptions::new().write(true).open(path).map_err(|error| Problem::io("open", path, &error))?;
         file.set_len(length)
             .and_then(|()| file.seek(SeekFrom::End(0)))
             .map_err(|error| Problem::io("cut", path, &error))?;
@@ -65,8 +70,9 @@ impl Wal {
         let payload = encode(batch)?;
         let mut bytes = Vec::with_capacity(HEADER + payload.len());
         bytes.extend(MAGIC);
-        let length = u32::try_from(payload.len())
-            .map_err(|_| Problem::new(ErrorKind::TooLarge, "a batch of 4 GiB or more").hint("send smaller batches"))?;
+        let length = u32::try_from(payload.len()).map_err(|_| {
+            Problem::new(ErrorKind::TooLarge, "a batch of 4 GiB or more").hint("send smaller batches")
+        })?;
         bytes.extend(length.to_le_bytes());
         bytes.extend(crc32c::crc32c(&payload).to_le_bytes());
         bytes.extend(payload);

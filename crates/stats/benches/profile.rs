@@ -19,7 +19,9 @@ fn profile(criterion: &mut Criterion) {
     });
     group.finish();
     let (p, q): (Vec<u64>, Vec<u64>) = (0..10).map(|cell| (1_000 + cell, 1_100 - cell)).unzip();
-    criterion.bench_function("jensen_shannon_10", |bencher| bencher.iter(|| jensen_shannon(black_box(&p), black_box(&q))));
+    criterion.bench_function("jensen_shannon_10", |bencher| {
+        bencher.iter(|| jensen_shannon(black_box(&p), black_box(&q)))
+    });
 }
 
 criterion_group!(benches, profile);

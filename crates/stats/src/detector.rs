@@ -106,7 +106,8 @@ impl HarmDetector {
 
     /// Takes one window of losses in and returns the logarithm of its e-value.
     pub fn observe(&mut self, losses: &[f64]) -> f64 {
-        let log_e: f64 = losses.iter().filter(|loss| !loss.is_nan()).map(|loss| self.bet(loss.clamp(0.0, 1.0))).sum();
+        let log_e: f64 =
+            losses.iter().filter(|loss| !loss.is_nan()).map(|loss| self.bet(loss.clamp(0.0, 1.0))).sum();
         self.detector.observe(log_e);
         log_e
     }

@@ -5,6 +5,7 @@
 
 use crate::error::{StatsError, finite};
 use statrs::distribution::{ChiSquared, ContinuousCDF as _, Normal};
+use statrs::function::factorial::ln_binomial;
 
 /// Shares below this count as this in the population stability index, as a cell that is empty on one side would make it
 /// infinite.
@@ -183,7 +184,8 @@ pub fn chi_square(reference: &[u64], current: &[u64]) -> Result<Test, StatsError
     for (&a, &b) in cells {
         let together = (a + b) as f64;
         let (expected_a, expected_b) = (together * n / (n + m), together * m / (n + m));
-        statistic += (a as f64 - expected_a).powi(2) / expected_a + (b as f64 - expected_b).powi(2) / expected_b;
+        statistic +=
+            (a as f64 - expected_a).powi(2) / expected_a + (b as f64 - expected_b).powi(2) / expected_b;
         filled += 1;
     }
     if filled < 2 {
@@ -213,11 +215,15 @@ pub fn cramers_v(reference: &[u64], current: &[u64]) -> Result<f64, StatsError> 
     Ok((phi / (columns.min(rows) - 1.0)).sqrt().min(1.0))
 }
 
-/// Two-sided test that two shares (`hits` of `count`) are the same, with the pooled standard error.
+/// Two-sided test that two shares (`hits` of `count`) are the same: Fisher's exact test where a cell of the table holds
+/// fewer than five, the pooled z-test otherwise. The statistic is the z-value in both cases. Fisher's p-value adds up all
+/// tables that are no more likely, as `scipy.stats.fisher_exact` does.
 ///
 /// ```
 /// let test = steersman_stats::distance::two_proportions((10, 100), (20, 100)).unwrap();
 /// assert!((test.p_value - 0.047_67).abs() < 1e-4);
+/// let small = steersman_stats::distance::two_proportions((6, 6_175), (2, 96)).unwrap();
+/// assert!((small.p_value - 0.006_115_68).abs() < 1e-7); // the z-test would say 8e-8
 /// ```
 pub fn two_proportions(reference: (u64, u64), current: (u64, u64)) -> Result<Test, StatsError> {
     for (hits, count) in [reference, current] {
@@ -235,5 +241,21 @@ pub fn two_proportions(reference: (u64, u64), current: (u64, u64)) -> Result<Tes
         return Ok(Test { statistic: 0.0, p_value: 1.0 });
     }
     let statistic = (current.0 as f64 / m - reference.0 as f64 / n) / error;
-    Ok(Test { statistic, p_value: (2.0 * Normal::standard().sf(statistic.abs())).min(1.0) })
+    let cells = [reference.0, reference.1 - reference.0, current.0, current.1 - current.0];
+    let p_value = match cells.iter().any(|&cell| cell < 5) {
+        true => fisher(reference, current),
+        false => (2.0 * Normal::standard().sf(statistic.abs())).min(1.0),
+    };
+    Ok(Test { statistic, p_value })
+}
+
+/// Fisher's exact two-sided p-value.
+fn fisher(reference: (u64, u64), current: (u64, u64)) -> f64 {
+    let hits = reference.0 + current.0;
+    let all = ln_binomial(reference.1 + current.1, hits);
+    let likelihood =
+        |own: u64| (ln_binomial(current.1, own) + ln_binomial(reference.1, hits - own) - all).exp();
+    let observed = likelihood(current.0) * (1.0 + 1e-7);
+    let possible = hits.saturating_sub(reference.1)..=hits.min(current.1);
+    possible.map(likelihood).filter(|likelihood| *likelihood <= observed).sum::<f64>().min(1.0)
 }

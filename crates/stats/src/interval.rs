@@ -50,7 +50,8 @@ pub fn mean_interval(values: &[f64]) -> Result<Interval, StatsError> {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    let t = StudentsT::new(0.0, 1.0, count - 1.0).map_err(|_| StatsError::Domain("degrees of freedom are positive"))?;
+    let t = StudentsT::new(0.0, 1.0, count - 1.0)
+        .map_err(|_| StatsError::Domain("degrees of freedom are positive"))?;
     let half = t.inverse_cdf(0.975) * (variance / count).sqrt();
     Ok(Interval { value: mean, low: mean - half, high: mean + half })
 }

@@ -37,7 +37,11 @@ pub fn roc_auc(scores: &[f64], truths: &[bool]) -> Result<Interval, StatsError> 
 
 /// Sample variance of structural components about their known mean; 0 for a single one.
 fn spread(components: impl Iterator<Item = f64>, mean: f64, count: f64) -> f64 {
-    if count < 2.0 { 0.0 } else { components.map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0) }
+    if count < 2.0 {
+        0.0
+    } else {
+        components.map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)
+    }
 }
 
 /// Ranks from 1; ties share the mean of their ranks.
@@ -79,7 +83,8 @@ fn truth(flag: bool) -> f64 {
 pub fn brier(outputs: &[f64], truths: &[bool]) -> Result<Interval, StatsError> {
     paired(outputs.len(), truths.len(), 2)?;
     probabilities(outputs)?;
-    let losses: Vec<f64> = outputs.iter().zip(truths).map(|(output, &flag)| (output - truth(flag)).powi(2)).collect();
+    let losses: Vec<f64> =
+        outputs.iter().zip(truths).map(|(output, &flag)| (output - truth(flag)).powi(2)).collect();
     Ok(mean_interval(&losses)?.clamped(0.0, 1.0))
 }
 
@@ -132,7 +137,8 @@ pub fn mae(outputs: &[f64], truths: &[f64]) -> Result<Interval, StatsError> {
 /// ```
 pub fn rmse(outputs: &[f64], truths: &[f64]) -> Result<Interval, StatsError> {
     paired(outputs.len(), truths.len(), 2)?;
-    let squares: Vec<f64> = outputs.iter().zip(truths).map(|(output, truth)| (output - truth).powi(2)).collect();
+    let squares: Vec<f64> =
+        outputs.iter().zip(truths).map(|(output, truth)| (output - truth).powi(2)).collect();
     let mean = mean_interval(&squares)?;
     Ok(Interval { value: mean.value.sqrt(), low: mean.low.max(0.0).sqrt(), high: mean.high.sqrt() })
 }

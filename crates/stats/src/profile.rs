@@ -314,8 +314,11 @@ impl CategoricalProfile {
 
     /// Counts of the reference's categories in this profile, and in the last cell of all others.
     pub fn cells(&self, reference: &Self) -> Vec<u64> {
-        let mut cells: Vec<u64> =
-            reference.categories.keys().map(|category| self.categories.get(category).copied().unwrap_or(0)).collect();
+        let mut cells: Vec<u64> = reference
+            .categories
+            .keys()
+            .map(|category| self.categories.get(category).copied().unwrap_or(0))
+            .collect();
         let known: u64 = cells.iter().sum();
         cells.push(self.count - known);
         cells

@@ -88,7 +88,8 @@ impl ArmProcess {
         let under_null = candidate_share(self.null, weight);
         for (ratio, log) in self.ratios.iter().zip(&mut self.logs) {
             let share = candidate_share(*ratio, weight);
-            *log += if candidate { (share / under_null).ln() } else { ((1.0 - share) / (1.0 - under_null)).ln() };
+            *log +=
+                if candidate { (share / under_null).ln() } else { ((1.0 - share) / (1.0 - under_null)).ln() };
         }
     }
 

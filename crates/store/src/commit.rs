@@ -69,12 +69,15 @@ pub(crate) struct Writer {
 impl Writer {
     /// The end of the log as it is on disk; it must be as it was signed.
     pub(crate) async fn restore(pool: &SqlitePool, signer: Signer) -> Result<Self, Problem> {
-        let size: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM ledger_entries").fetch_one(pool).await.map_err(problem)?;
-        let rows = sqlx::query("SELECT level, position, hashes FROM ledger_tiles WHERE LENGTH(hashes) < 8192")
-            .fetch_all(pool)
+        let size: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM ledger_entries")
+            .fetch_one(pool)
             .await
             .map_err(problem)?;
+        let rows =
+            sqlx::query("SELECT level, position, hashes FROM ledger_tiles WHERE LENGTH(hashes) < 8192")
+                .fetch_all(pool)
+                .await
+                .map_err(problem)?;
         let find = |level: u8, position: u64| {
             let is_it = |row: &&SqliteRow| {
                 row.get::<i64, _>(0) == i64::from(level) && row.get::<i64, _>(1) == position.cast_signed()
@@ -82,8 +85,10 @@ impl Writer {
             rows.iter().find(is_it).map(|row| row.get::<Vec<u8>, _>(2))
         };
         let tree = Tree::restore(size.cast_unsigned(), find)?;
-        let note: Option<String> =
-            sqlx::query_scalar("SELECT note FROM ledger_checkpoint").fetch_optional(pool).await.map_err(problem)?;
+        let note: Option<String> = sqlx::query_scalar("SELECT note FROM ledger_checkpoint")
+            .fetch_optional(pool)
+            .await
+            .map_err(problem)?;
         if let Some(note) = note {
             let checkpoint = Verifier::parse(&signer.verifier_key())?.verify(&note)?;
             if checkpoint.size != tree.size() || checkpoint.root != tree.root() {
@@ -166,7 +171,8 @@ async fn put_rows(
         .map_err(problem)?;
     }
     for (model, measurement) in measurements {
-        let json = serde_json::to_string(&measurement).map_err(|error| Problem::internal(error.to_string()))?;
+        let json =
+            serde_json::to_string(&measurement).map_err(|error| Problem::internal(error.to_string()))?;
         sqlx::query(
             "INSERT OR REPLACE INTO measurements (model, monitor, subject, start, measurement) VALUES (?, ?, ?, ?, ?)",
         )

@@ -45,7 +45,8 @@ fn make(keys: &Path) -> Result<(), Problem> {
     let path = keys.join(SECRET);
     let partial = keys.join("ledger.key.partial");
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
         writeln!(file, "steersman.{} {}", hex::encode(id), hex::encode(secret))?;
         file.sync_all()?;
         std::fs::rename(&partial, &path)

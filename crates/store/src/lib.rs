@@ -14,7 +14,9 @@ pub use verify::verify_dir;
 
 use commit::Writer;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,13 +53,16 @@ impl Store {
             // Every commit is on disk before it is acknowledged.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(problem)?;
+        let pool =
+            SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(problem)?;
         migrator().run(&pool).await.map_err(|error| {
             Problem::internal(format!("the database cannot be brought up to date: {error}"))
                 .hint("a newer Steersman wrote it; use that one")
         })?;
         let writer = Writer::restore(&pool, signer).await?;
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), pool, writer: Mutex::new(writer), _lock: lock }) })
+        Ok(Self {
+            inner: Arc::new(Inner { dir: dir.to_owned(), pool, writer: Mutex::new(writer), _lock: lock }),
+        })
     }
 
     /// The folder.
@@ -80,7 +85,13 @@ impl std::fmt::Debug for Store {
 fn migrator() -> Migrator {
     let first = include_str!("../migrations/1_ledger_and_telemetry.sql");
     let migration = |version, name: &'static str, sql: &'static str| {
-        Migration::new(version, name.into(), MigrationType::Simple, sqlx::SqlSafeStr::into_sql_str(sql), false)
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            sqlx::SqlSafeStr::into_sql_str(sql),
+            false,
+        )
     };
     Migrator::with_migrations(vec![migration(1, "ledger and telemetry", first)])
 }

@@ -27,12 +27,17 @@ impl Store {
             .fetch_all(&self.inner.pool)
             .await
             .map_err(problem)?;
-        rows.iter().map(|row| decode(row.get::<i64, _>(0).cast_unsigned(), &row.get::<Vec<u8>, _>(1))).collect()
+        rows.iter()
+            .map(|row| decode(row.get::<i64, _>(0).cast_unsigned(), &row.get::<Vec<u8>, _>(1)))
+            .collect()
     }
 
     /// The signed root; none while the ledger is empty.
     pub async fn checkpoint(&self) -> Result<Option<String>, Problem> {
-        sqlx::query_scalar("SELECT note FROM ledger_checkpoint").fetch_optional(&self.inner.pool).await.map_err(problem)
+        sqlx::query_scalar("SELECT note FROM ledger_checkpoint")
+            .fetch_optional(&self.inner.pool)
+            .await
+            .map_err(problem)
     }
 
     /// The hashes of a tile.
@@ -46,7 +51,11 @@ impl Store {
     }
 
     /// Measurements of a model, newest window first.
-    pub async fn measurements(&self, model: &ModelName, query: &MeasurementQuery) -> Result<Vec<Measurement>, Problem> {
+    pub async fn measurements(
+        &self,
+        model: &ModelName,
+        query: &MeasurementQuery,
+    ) -> Result<Vec<Measurement>, Problem> {
         let rows = sqlx::query_scalar::<_, String>(
             "SELECT measurement FROM measurements
              WHERE model = ? AND (? IS NULL OR monitor = ?) AND start >= ?
@@ -110,6 +119,7 @@ impl Store {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(json: &str, what: &str) -> Result<T, Problem> {
-    serde_json::from_str(json)
-        .map_err(|error| Problem::new(ErrorKind::Corrupt, format!("{what} in the database cannot be read: {error}")))
+    serde_json::from_str(json).map_err(|error| {
+        Problem::new(ErrorKind::Corrupt, format!("{what} in the database cannot be read: {error}"))
+    })
 }

@@ -7,7 +7,9 @@ use steersman_domain::spec::Metric;
 use steersman_domain::{Measurement, ModelSpec, MonitorKind, Schema, Task, Window};
 use steersman_records::Table;
 use steersman_stats::detector::calibrate;
-use steersman_stats::distance::{chi_square, cramers_v, hellinger, jensen_shannon, l_infinity, psi, two_proportions};
+use steersman_stats::distance::{
+    chi_square, cramers_v, hellinger, jensen_shannon, l_infinity, psi, two_proportions,
+};
 use steersman_stats::interval::{Interval, wilson};
 use steersman_stats::metric;
 use steersman_stats::profile::ColumnProfile;
@@ -65,7 +67,14 @@ pub struct Measured {
     pub findings: Vec<Finding>,
 }
 
-fn finding(monitor: MonitorKind, column: &str, metric: &str, window: Window, rows: u64, reading: Reading) -> Finding {
+fn finding(
+    monitor: MonitorKind,
+    column: &str,
+    metric: &str,
+    window: Window,
+    rows: u64,
+    reading: Reading,
+) -> Finding {
     let measurement = Measurement {
         monitor,
         column: column.to_owned(),
@@ -173,7 +182,9 @@ fn drift(name: &str, learnt: &ReferenceColumn, profile: &ColumnProfile, window: 
     ];
     let measurement = &mut found.measurement;
     measurement.ordinary = ordinary;
-    measurement.details.extend(further.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))));
+    measurement
+        .details
+        .extend(further.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))));
     measurement.details.extend(p_value.map(|p| ("p_value".to_owned(), p)));
     let usual = ordinary.map_or(String::new(), |(low, high)| format!(", ordinarily {low:.2} to {high:.2}"));
     measurement.explanation =
@@ -232,7 +243,9 @@ fn missing(name: &str, before: &ColumnProfile, now: &ColumnProfile, window: Wind
 }
 
 fn unseen(name: &str, before: &ColumnProfile, now: &ColumnProfile, window: Window) -> Option<Finding> {
-    let (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now)) = (before, now) else { return None };
+    let (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now)) = (before, now) else {
+        return None;
+    };
     let unseen = now.cells(before).last().copied().filter(|&unseen| unseen > 0 && now.count > 0)?;
     let share = wilson(unseen, now.count).ok()?;
     let reading = Reading::between(share.value, Some(share.low), Some(share.high));
@@ -274,9 +287,11 @@ pub fn performance(spec: &ModelSpec, window: Window, table: &Table, limit: Optio
         }
     };
     let mut found = finding(MonitorKind::Performance, "", metric_name, window, pairs.len() as u64, reading);
-    found.measurement.maturity = Some(if own.is_empty() { 0.0 } else { pairs.len() as f64 / own.len() as f64 });
+    found.measurement.maturity =
+        Some(if own.is_empty() { 0.0 } else { pairs.len() as f64 / own.len() as f64 });
     let Some(value) = found.measurement.reading.value() else { return found };
-    let losses: Vec<f64> = pairs.iter().map(|&(output, label)| loss(spec.model.task, output, label)).collect();
+    let losses: Vec<f64> =
+        pairs.iter().map(|&(output, label)| loss(spec.model.task, output, label)).collect();
     let mean = losses.iter().sum::<f64>() / losses.len() as f64;
     found.measurement.details.insert("loss".to_owned(), mean);
     let floor = spec.watch.performance.floor;

@@ -148,7 +148,9 @@ impl Cells {
 /// A profile like `reference`, with the same cells, of a table's column.
 pub(crate) fn profile_like(reference: &ColumnProfile, cells: &Cells) -> Result<ColumnProfile, StatsError> {
     let mut profile = match reference {
-        ColumnProfile::Numeric(reference) => ColumnProfile::Numeric(NumericProfile::new(reference.bins().clone())?),
+        ColumnProfile::Numeric(reference) => {
+            ColumnProfile::Numeric(NumericProfile::new(reference.bins().clone())?)
+        }
         ColumnProfile::Categorical(_) => ColumnProfile::Categorical(CategoricalProfile::new()?),
     };
     cells.update(&mut profile, None);
@@ -158,7 +160,9 @@ pub(crate) fn profile_like(reference: &ColumnProfile, cells: &Cells) -> Result<C
 /// The counts of `profile` in the cells of `reference`.
 pub(crate) fn counts(reference: &ColumnProfile, profile: &ColumnProfile) -> Vec<u64> {
     match (reference, profile) {
-        (ColumnProfile::Categorical(reference), ColumnProfile::Categorical(profile)) => profile.cells(reference),
+        (ColumnProfile::Categorical(reference), ColumnProfile::Categorical(profile)) => {
+            profile.cells(reference)
+        }
         (_, ColumnProfile::Numeric(profile)) => profile.cells().to_vec(),
         _ => Vec::new(),
     }

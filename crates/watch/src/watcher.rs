@@ -14,7 +14,7 @@ use steersman_domain::record::Arm;
 use steersman_domain::spec::Metric;
 use steersman_domain::{Actor, Fact, ModelName, MonitorKind, Period, Problem, Task, Window};
 use steersman_ledger::state::ModelState;
-use steersman_records::{Arrival, Arms, Item, RecordLog, Scan, Table};
+use steersman_records::{Arms, Arrival, Item, RecordLog, Scan, Table};
 use steersman_store::{Batch, Draft, MeasurementQuery, MonitorState, Store, WindowRow};
 
 /// The performance of this many last windows is measured again when labels arrive late.
@@ -59,7 +59,12 @@ impl Watcher {
     }
 
     /// Takes a model up, or goes on with another reference. What was measured before is found in the store.
-    pub async fn load(&self, name: &ModelName, model: &ModelState, reference: ReferenceProfile) -> Result<(), Problem> {
+    pub async fn load(
+        &self,
+        name: &ModelName,
+        model: &ModelState,
+        reference: ReferenceProfile,
+    ) -> Result<(), Problem> {
         let window = model.spec.watch.window;
         if let Some(watched) = self.lock().get_mut(name).filter(|watched| watched.window == window) {
             watched.reference = reference;
@@ -69,13 +74,17 @@ impl Watcher {
         for row in self.store.windows(name, Timestamp::MIN).await? {
             done.closed.insert(row.window, (row.rows, row.revision));
         }
-        let query = MeasurementQuery { monitor: Some(MonitorKind::Performance), since: None, limit: u32::MAX };
+        let query =
+            MeasurementQuery { monitor: Some(MonitorKind::Performance), since: None, limit: u32::MAX };
         for measurement in self.store.measurements(name, &query).await? {
             done.labelled.insert(measurement.window, (measurement.rows, measurement.revision));
         }
         for row in self.store.monitor_states(name).await? {
             let memory = serde_json::from_str(&row.state).map_err(|error| {
-                Problem::new(steersman_domain::ErrorKind::Corrupt, format!("the state of monitor `{}`: {error}", row.name))
+                Problem::new(
+                    steersman_domain::ErrorKind::Corrupt,
+                    format!("the state of monitor `{}`: {error}", row.name),
+                )
             })?;
             done.memories.insert(row.name, memory);
         }
@@ -121,7 +130,8 @@ impl Watcher {
             round.measure_performance(&log)?;
             Ok::<_, Problem>(round)
         });
-        let round = finished.await.map_err(|error| Problem::internal(format!("watching ended early: {error}")))??;
+        let round =
+            finished.await.map_err(|error| Problem::internal(format!("watching ended early: {error}")))??;
         let name = round.name.clone();
         let (batch, done) = round.into_batch()?;
         if let Some(watched) = self.lock().get_mut(&name) {
@@ -152,7 +162,8 @@ impl Watcher {
             .seen
             .iter()
             .filter(|(window, rows)| {
-                window.end <= watermark && watched.done.closed.get(window).is_none_or(|(measured, _)| measured < *rows)
+                window.end <= watermark
+                    && watched.done.closed.get(window).is_none_or(|(measured, _)| measured < *rows)
             })
             .map(|(window, rows)| (*window, *rows))
             .collect();
@@ -276,10 +287,15 @@ impl Round {
         let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
         let alpha = share(budget, measurement.monitor, others);
         let memory = self.done.memories.entry(key.clone()).or_insert_with(|| Memory::new(champion));
-        let facts = [memory.follow(&self.name, champion, window), memory.observe(&self.name, finding, alpha, limit)];
+        let facts =
+            [memory.follow(&self.name, champion, window), memory.observe(&self.name, finding, alpha, limit)];
         let actor = Actor::Platform("watch".to_owned());
         let drafts = facts.into_iter().flatten();
-        self.batch.drafts.extend(drafts.map(|fact| Draft { actor: actor.clone(), because: Vec::new(), fact }));
+        self.batch.drafts.extend(drafts.map(|fact| Draft {
+            actor: actor.clone(),
+            because: Vec::new(),
+            fact,
+        }));
     }
 
     fn into_batch(mut self) -> Result<(Batch, Done), Problem> {
@@ -293,11 +309,13 @@ impl Round {
             }
         }
         let actor = Actor::Platform("watch".to_owned());
-        let drafts = cleared.into_iter().map(|fact| Draft { actor: actor.clone(), because: Vec::new(), fact });
+        let drafts =
+            cleared.into_iter().map(|fact| Draft { actor: actor.clone(), because: Vec::new(), fact });
         self.batch.drafts.extend(drafts);
         for (name, memory) in &self.done.memories {
-            let state = serde_json::to_string(memory)
-                .map_err(|error| Problem::internal(format!("a monitor's state cannot be written: {error}")))?;
+            let state = serde_json::to_string(memory).map_err(|error| {
+                Problem::internal(format!("a monitor's state cannot be written: {error}"))
+            })?;
             let row = MonitorState { model: self.name.clone(), name: name.clone(), state };
             self.batch.monitor_states.push(row);
         }

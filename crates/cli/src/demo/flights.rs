@@ -10,7 +10,17 @@ pub(crate) const MODEL: &str = "flight-delay";
 const DATA: &[u8] = include_bytes!("../../data/demo_flights_nyc.csv.gz");
 /// The columns that the model sees.
 const FEATURES: [&str; 12] = [
-    "carrier", "origin", "dest", "hour", "day_of_week", "distance", "plane_year", "temp", "humid", "wind_speed", "precip",
+    "carrier",
+    "origin",
+    "dest",
+    "hour",
+    "day_of_week",
+    "distance",
+    "plane_year",
+    "temp",
+    "humid",
+    "wind_speed",
+    "precip",
     "visib",
 ];
 const TEXT: [&str; 3] = ["carrier", "origin", "dest"];
@@ -30,14 +40,19 @@ pub(crate) struct Flight {
 
 /// The first version serves from here on.
 pub(crate) fn start() -> Timestamp {
-    jiff::civil::date(2013, 3, 1).at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).map_or(Timestamp::UNIX_EPOCH, |zoned| zoned.timestamp())
+    jiff::civil::date(2013, 3, 1)
+        .at(0, 0, 0, 0)
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .map_or(Timestamp::UNIX_EPOCH, |zoned| zoned.timestamp())
 }
 
 /// All departures of the year, in order of time.
 pub(crate) fn load() -> Result<Vec<Flight>> {
     let mut reader = csv::Reader::from_reader(GzDecoder::new(DATA));
     let header = reader.headers()?.clone();
-    let place = |name: &str| header.iter().position(|column| column == name).with_context(|| format!("no column `{name}`"));
+    let place = |name: &str| {
+        header.iter().position(|column| column == name).with_context(|| format!("no column `{name}`"))
+    };
     let (id, ts, label, label_ts) = (place("id")?, place("ts")?, place("label")?, place("label_ts")?);
     let features = FEATURES.iter().map(|name| place(name)).collect::<Result<Vec<_>>>()?;
     let mut flights = Vec::new();
@@ -61,7 +76,8 @@ pub(crate) fn write_reference(folder: &Path, flights: &[Flight]) -> Result<()> {
     let mut writer = csv::Writer::from_path(folder.join("reference.csv"))?;
     writer.write_record(["id", "ts"].into_iter().chain(FEATURES).chain(["late", "late_ts"]))?;
     for flight in flights.iter().filter(|flight| flight.known < start()) {
-        let (time, known, late) = (flight.time.to_string(), flight.known.to_string(), u8::from(flight.late).to_string());
+        let (time, known, late) =
+            (flight.time.to_string(), flight.known.to_string(), u8::from(flight.late).to_string());
         let before = [flight.id.as_str(), time.as_str()];
         let cells = flight.cells.iter().map(String::as_str);
         writer.write_record(before.into_iter().chain(cells).chain([late.as_str(), known.as_str()]))?;

@@ -64,7 +64,11 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
             );
             dir.clone()
         }
-        None => tempfile::Builder::new().prefix("steersman-demo-").tempdir().context("no temporary folder")?.keep(),
+        None => tempfile::Builder::new()
+            .prefix("steersman-demo-")
+            .tempdir()
+            .context("no temporary folder")?
+            .keep(),
     };
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
     let dir = std::path::absolute(&dir)?;

@@ -50,7 +50,8 @@ pub(crate) async fn run(
     let url = format!("http://{}/v2/models/{name}/infer", platform.gateway().address());
     let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
     let year: Vec<&Flight> = flights.iter().filter(|flight| flight.time >= flights::start()).collect();
-    let mut unlabelled: Vec<&Flight> = flights.iter().filter(|flight| flight.known >= flights::start()).collect();
+    let mut unlabelled: Vec<&Flight> =
+        flights.iter().filter(|flight| flight.known >= flights::start()).collect();
     unlabelled.sort_by_key(|flight| flight.known);
     let end = unlabelled.last().map_or(flights::start(), |flight| flight.known);
     let total = steps(end);
@@ -67,14 +68,18 @@ pub(crate) async fn run(
         }
         platform.drain_captures().await;
         let due = unlabelled[next_label..].iter().take_while(|flight| flight.known <= now).count();
-        let labels: Vec<serde_json::Value> = unlabelled[next_label..next_label + due].iter().map(|flight| label(flight)).collect();
+        let labels: Vec<serde_json::Value> =
+            unlabelled[next_label..next_label + due].iter().map(|flight| label(flight)).collect();
         if !labels.is_empty() {
             let ingested = platform.ingest_labels(name, &labels).await?;
             ensure!(ingested.rejected == 0, "a label was refused: {:?}", ingested.rejections);
         }
         next_label += due;
         platform.settle().await?;
-        if outcome.drill.is_none() && now >= drill_at && platform.state().model(name)?.active_rollout().is_none() {
+        if outcome.drill.is_none()
+            && now >= drill_at
+            && platform.state().model(name)?.active_rollout().is_none()
+        {
             outcome.drill = Some(drill(platform, name, work, seed).await?);
             platform.settle().await?;
         }
@@ -95,7 +100,12 @@ fn steps(end: Timestamp) -> u64 {
 
 async fn ask(client: &reqwest::Client, url: &str, flight: &Flight, outcome: &mut Outcome) -> Result<()> {
     outcome.requests += 1;
-    let response = client.post(url).json(&flights::request(flight)).send().await.context("the gateway does not answer")?;
+    let response = client
+        .post(url)
+        .json(&flights::request(flight))
+        .send()
+        .await
+        .context("the gateway does not answer")?;
     let good = response.status().is_success();
     let answer: serde_json::Value = response.json().await.unwrap_or_default();
     match answer.pointer("/outputs/0/data/0").and_then(serde_json::Value::as_f64).filter(|_| good) {
@@ -129,7 +139,9 @@ async fn drill(platform: &Platform, name: &ModelName, work: &Path, seed: u64) ->
         log: folder.join("log.txt"),
     };
     let trained = steersman_act::train::train(&training).await;
-    trained.map_err(|failure| anyhow::anyhow!("the drill's training failed: {}; {}", failure.reason, failure.hint))?;
+    trained.map_err(|failure| {
+        anyhow::anyhow!("the drill's training failed: {}; {}", failure.reason, failure.hint)
+    })?;
     let registration = Registration {
         artifact: folder.join("artifact"),
         note: "a drill: trained on labels that were turned around".to_owned(),

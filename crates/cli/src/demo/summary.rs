@@ -8,8 +8,8 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-use steersman_domain::fact::{RolloutOutcome, RunTask};
 use steersman_domain::ModelName;
+use steersman_domain::fact::{RolloutOutcome, RunTask};
 use steersman_ledger::state::{ModelState, RunStatus};
 use steersman_server::Platform;
 
@@ -34,7 +34,11 @@ pub(crate) async fn print(
         writeln!(out, "  {day:>6}  {} serves: {why}", reign.version)?;
     }
     let count = |wanted: RolloutOutcome| {
-        model.rollouts.iter().filter(|rollout| rollout.finished.as_ref().is_some_and(|end| end.outcome == wanted)).count()
+        model
+            .rollouts
+            .iter()
+            .filter(|rollout| rollout.finished.as_ref().is_some_and(|end| end.outcome == wanted))
+            .count()
     };
     writeln!(
         out,
@@ -99,7 +103,9 @@ fn accuracy(
     outcome: &Outcome,
 ) -> Result<()> {
     let Some(first) = model.champions.first() else { return Ok(()) };
-    let Some(run) = model.versions.get(&first.version).and_then(|version| version.run.as_ref()) else { return Ok(()) };
+    let Some(run) = model.versions.get(&first.version).and_then(|version| version.run.as_ref()) else {
+        return Ok(());
+    };
     let learned = Learned::load(&platform.run_artifact(name, run))?;
     let changed = model.champions.get(1).map(|reign| reign.since);
     let (mut served, mut stayed, mut count) = (0.0, 0.0, 0.0);

@@ -63,9 +63,10 @@ impl Learned {
 
     pub(crate) fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let stored: Stored =
-            serde_json::from_str(&text).with_context(|| format!("`{}` is not a model of this program", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let stored: Stored = serde_json::from_str(&text)
+            .with_context(|| format!("`{}` is not a model of this program", path.display()))?;
         let booster = GradientBooster::from_json(&stored.booster).context("the trees cannot be read")?;
         Ok(Self { features: stored.features, booster })
     }
@@ -80,6 +81,10 @@ impl Learned {
     /// Probabilities of the positive class for rows that are given column by column.
     fn probabilities(&self, columns: &[f64], rows: usize) -> Vec<f64> {
         let data = Matrix::new(columns, rows, self.features.len());
-        self.booster.predict(&data, false).into_iter().map(|log_odds| 1.0 / (1.0 + (-log_odds).exp())).collect()
+        self.booster
+            .predict(&data, false)
+            .into_iter()
+            .map(|log_odds| 1.0 / (1.0 + (-log_odds).exp()))
+            .collect()
     }
 }

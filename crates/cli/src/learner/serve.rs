@@ -75,7 +75,10 @@ fn known(serving: &Serving, name: &str) -> Result<(), Refusal> {
     Err(refusal(StatusCode::NOT_FOUND, format!("there is no model `{name}` here")))
 }
 
-async fn describe(State(serving): State<Arc<Serving>>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+async fn describe(
+    State(serving): State<Arc<Serving>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Refusal> {
     known(&serving, &name)?;
     let inputs: Vec<Value> = serving
         .learned
@@ -84,7 +87,9 @@ async fn describe(State(serving): State<Arc<Serving>>, Path(name): Path<String>)
         .map(|feature| json!({"name": feature.name(), "shape": [-1], "datatype": "BYTES"}))
         .collect();
     let outputs = json!([{"name": serving.output, "shape": [-1], "datatype": "FP64"}]);
-    Ok(Json(json!({"name": name, "versions": [serving.version], "platform": "steersman-learner", "inputs": inputs, "outputs": outputs})))
+    Ok(Json(
+        json!({"name": name, "versions": [serving.version], "platform": "steersman-learner", "inputs": inputs, "outputs": outputs}),
+    ))
 }
 
 async fn infer(

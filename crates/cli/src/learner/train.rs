@@ -50,7 +50,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         .filter(|(index, name)| *index != label && !["id", "time"].contains(&name.as_str()))
         .map(|(index, name)| feature(name, index, &rows, &labels))
         .collect();
-    let places: BTreeMap<&str, usize> = names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    let places: BTreeMap<&str, usize> =
+        names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
     let mut columns = Vec::with_capacity(features.len() * rows.len());
     for feature in &features {
         columns.extend(rows.iter().map(|row| feature.encode(Some(&row[places[feature.name()]]))));
@@ -79,14 +80,23 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         ("train_brier", brier),
     ]);
     let path = args.out.join("metrics.json");
-    std::fs::write(&path, serde_json::to_string(&metrics)?).with_context(|| format!("cannot write `{}`", path.display()))
+    std::fs::write(&path, serde_json::to_string(&metrics)?)
+        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn read(args: &TrainArgs) -> Result<(Vec<String>, Vec<csv::StringRecord>)> {
     let shown = args.data.display();
     let mut reader = csv::Reader::from_path(&args.data).with_context(|| format!("cannot read `{shown}`"))?;
-    let names = reader.headers().with_context(|| format!("`{shown}` has no header"))?.iter().map(str::to_owned).collect();
-    let rows = reader.records().collect::<Result<Vec<_>, _>>().with_context(|| format!("`{shown}` cannot be read"))?;
+    let names = reader
+        .headers()
+        .with_context(|| format!("`{shown}` has no header"))?
+        .iter()
+        .map(str::to_owned)
+        .collect();
+    let rows = reader
+        .records()
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("`{shown}` cannot be read"))?;
     if rows.is_empty() {
         bail!("`{shown}` holds no rows");
     }
@@ -123,7 +133,8 @@ fn feature(name: &str, column: usize, rows: &[csv::StringRecord], labels: &[f64]
         *count += 1.0;
     }
     let share = |(positive, count): (f64, f64)| (positive + PRIOR_ROWS * overall) / (count + PRIOR_ROWS);
-    let shares = counts.into_iter().map(|(category, counted)| (category.to_owned(), share(counted))).collect();
+    let shares =
+        counts.into_iter().map(|(category, counted)| (category.to_owned(), share(counted))).collect();
     Feature::Category { name: name.to_owned(), shares }
 }
 
@@ -149,10 +160,15 @@ mod tests {
         let mut text = "id,time,x,town,late\n".to_owned();
         for row in 0..400u32 {
             let late = u32::from((row * 7) % 20 > 9);
-            text.push_str(&format!("r{row},2026-01-01T00:00:00Z,{},{},{late}\n", (row * 7) % 20, ["a", "b", ""][row as usize % 3]));
+            text.push_str(&format!(
+                "r{row},2026-01-01T00:00:00Z,{},{},{late}\n",
+                (row * 7) % 20,
+                ["a", "b", ""][row as usize % 3]
+            ));
         }
         std::fs::write(&data, text).unwrap();
-        let args = TrainArgs { data, out: dir.path().join(name), label: "late".to_owned(), seed: 7, flip_labels };
+        let args =
+            TrainArgs { data, out: dir.path().join(name), label: "late".to_owned(), seed: 7, flip_labels };
         run(&args).unwrap();
         (dir, args)
     }
@@ -172,7 +188,8 @@ mod tests {
     #[test]
     fn turned_labels_make_a_bad_model() {
         let (_dir, args) = trained("bad", 1.0);
-        let probabilities = Learned::load(&args.out).unwrap().probabilities(&[18.0, 2.0, f64::NAN, f64::NAN], 2);
+        let probabilities =
+            Learned::load(&args.out).unwrap().probabilities(&[18.0, 2.0, f64::NAN, f64::NAN], 2);
         assert!(probabilities[0] < 0.3 && probabilities[1] > 0.7, "{probabilities:?}");
     }
 

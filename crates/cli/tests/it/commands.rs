@@ -5,7 +5,19 @@ use std::fs;
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["demo", "up", "init", "apply", "status", "incidents", "rollouts", "register", "approve", "reject", "report"] {
+    for command in [
+        "demo",
+        "up",
+        "init",
+        "apply",
+        "status",
+        "incidents",
+        "rollouts",
+        "register",
+        "approve",
+        "reject",
+        "report",
+    ] {
         let (code, out, _) = run(&[command, "--help"]);
         assert_eq!(code, 0, "{command}");
         assert!(out.contains("steersman ") && out.contains("Usage:"), "{command}: {out}");
@@ -19,10 +31,16 @@ fn init_writes_a_spec_that_is_valid() {
     let data = dir.path().join("Churn 2026.csv");
     fs::write(&data, "id,when,plan,calls,churned\n1,2026-01-01,a,3,0\n2,2026-01-02,b,,1\n").unwrap();
     let out = dir.path().join("churn.toml");
-    let (code, _, err) = run(&["init", data.to_str().unwrap(), "--label", "churned", "--out", out.to_str().unwrap()]);
+    let (code, _, err) =
+        run(&["init", data.to_str().unwrap(), "--label", "churned", "--out", out.to_str().unwrap()]);
     assert_eq!(code, 0, "{err}");
     let text = fs::read_to_string(&out).unwrap();
-    assert!(text.contains("name = \"churn\"") && text.contains("task = \"binary\"") && text.contains("time = \"when\""), "{text}");
+    assert!(
+        text.contains("name = \"churn\"")
+            && text.contains("task = \"binary\"")
+            && text.contains("time = \"when\""),
+        "{text}"
+    );
     assert!(text.contains("#   calls: numeric, 1 distinct, 1 missing"), "{text}");
     let (code, _, err) = run(&["init", data.to_str().unwrap(), "--label", "left"]);
     assert_eq!(code, 2);
@@ -39,7 +57,17 @@ fn bad_specs_and_missing_files_name_the_place() {
     let up = |text: &str| {
         fs::write(&spec, text).unwrap();
         let state = dir.path().join("state");
-        run(&["up", "--dir", state.to_str().unwrap(), "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--apply", spec.to_str().unwrap()])
+        run(&[
+            "up",
+            "--dir",
+            state.to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+            "--gateway",
+            "127.0.0.1:0",
+            "--apply",
+            spec.to_str().unwrap(),
+        ])
     };
     let (code, _, err) = up(&format!("{base}[watch]\nwindwo='1d'\n"));
     assert!(code == 2 && err.contains("model.toml, watch.windwo (line 10): unknown field"), "{err}");
@@ -49,7 +77,15 @@ fn bad_specs_and_missing_files_name_the_place() {
     assert!(code == 2 && err.contains("none.csv") && err.contains("Parquet file is needed"), "{err}");
     let (code, _, err) = run(&["verify", "log", "--dir", dir.path().to_str().unwrap()]);
     assert!(code == 2 && err.contains("there is no ledger in"), "{err}");
-    let (code, _, err) = run(&["up", "--listen", "0.0.0.0:0", "--gateway", "127.0.0.1:0", "--dir", dir.path().join("s").to_str().unwrap()]);
+    let (code, _, err) = run(&[
+        "up",
+        "--listen",
+        "0.0.0.0:0",
+        "--gateway",
+        "127.0.0.1:0",
+        "--dir",
+        dir.path().join("s").to_str().unwrap(),
+    ]);
     assert!(code == 2 && err.contains("listen on 127.0.0.1"), "{err}");
     let (code, _, err) = run(&["status", "--server", "http://127.0.0.1:9"]);
     assert!(code == 2 && err.contains("start one with `steersman up`"), "{err}");

@@ -11,8 +11,17 @@ fn the_whole_loop_on_a_year_of_flights() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("demo");
     let folder_text = folder.to_str().unwrap();
-    let (code, out, err) =
-        run(&["demo", "--fast", "--exit", "--dir", folder_text, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]);
+    let (code, out, err) = run(&[
+        "demo",
+        "--fast",
+        "--exit",
+        "--dir",
+        folder_text,
+        "--listen",
+        "127.0.0.1:0",
+        "--gateway",
+        "127.0.0.1:0",
+    ]);
     assert_eq!(code, 0, "{out}\n{err}");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (entries, verified) = runtime.block_on(async {
@@ -28,7 +37,8 @@ fn the_whole_loop_on_a_year_of_flights() {
     assert!(matches!(model.runs[0].task, RunTask::Train { .. }) && model.runs[0].snapshot.is_some());
     assert_eq!(model.champions[0].version.to_string(), "v1");
     // It went wrong, was noticed, was trained anew.
-    let performance = model.signals.iter().find(|signal| signal.measurement.monitor.as_str() == "performance").unwrap();
+    let performance =
+        model.signals.iter().find(|signal| signal.measurement.monitor.as_str() == "performance").unwrap();
     let retrained = model.runs.iter().find(|run| run.reason.starts_with("performance was bad")).unwrap();
     assert!(performance.raised_at <= retrained.requested_at);
     // The new version was judged on live traffic before it served.
@@ -52,7 +62,9 @@ fn the_whole_loop_on_a_year_of_flights() {
     let mut intents = BTreeSet::new();
     for entry in &entries {
         let intent = match &entry.fact {
-            Fact::RunRequested { intent, .. } | Fact::StageEntered { intent, .. } | Fact::RolloutStarted { intent, .. } => intent,
+            Fact::RunRequested { intent, .. }
+            | Fact::StageEntered { intent, .. }
+            | Fact::RolloutStarted { intent, .. } => intent,
             _ => continue,
         };
         assert!(intents.insert(intent.clone()), "{intent} twice");
@@ -60,7 +72,11 @@ fn the_whole_loop_on_a_year_of_flights() {
     // The report is there and is the one that the ledger names.
     let report = std::fs::read(folder.join("health.html")).unwrap();
     let digest = steersman_domain::Digest::of(&report);
-    assert!(entries.iter().any(|entry| matches!(&entry.fact, Fact::ReportIssued { digest: issued, .. } if *issued == digest)));
+    assert!(
+        entries.iter().any(
+            |entry| matches!(&entry.fact, Fact::ReportIssued { digest: issued, .. } if *issued == digest)
+        )
+    );
 
     // One flipped byte anywhere in an entry is found.
     assert_eq!(run(&["verify", "log", "--dir", folder_text]).0, 0);

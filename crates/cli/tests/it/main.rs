@@ -1,5 +1,7 @@
 //! The real binary, from outside.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod commands;
 mod demo;
 mod platform;

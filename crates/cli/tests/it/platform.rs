@@ -50,15 +50,31 @@ impl Up {
     }
 
     fn get(&self, path: &str) -> Value {
-        self.call(reqwest::Method::GET, &format!("{}/api/v1{path}", self.page), "application/json", String::new()).1
+        self.call(
+            reqwest::Method::GET,
+            &format!("{}/api/v1{path}", self.page),
+            "application/json",
+            String::new(),
+        )
+        .1
     }
 
     fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        self.call(reqwest::Method::POST, &format!("{}/api/v1{path}", self.page), "application/json", body.to_string())
+        self.call(
+            reqwest::Method::POST,
+            &format!("{}/api/v1{path}", self.page),
+            "application/json",
+            body.to_string(),
+        )
     }
 
     fn lines(&self, path: &str, body: &str) -> (u16, Value) {
-        self.call(reqwest::Method::POST, &format!("{}/api/v1{path}", self.page), "application/x-ndjson", body.to_owned())
+        self.call(
+            reqwest::Method::POST,
+            &format!("{}/api/v1{path}", self.page),
+            "application/x-ndjson",
+            body.to_owned(),
+        )
     }
 
     /// Waits until something is so.
@@ -88,12 +104,20 @@ fn project(train: Option<&str>) -> (tempfile::TempDir, PathBuf) {
     for row in 0..600 {
         let calls = (row * 7) % 11;
         let churned = u8::from((calls + row % 3) > 7);
-        data.push_str(&format!("c{row},2026-01-{:02}T{:02}:00:00Z,{calls},{},{churned}\n", 1 + row / 24, row % 24, ["a", "b"][row % 2]));
+        data.push_str(&format!(
+            "c{row},2026-01-{:02}T{:02}:00:00Z,{calls},{},{churned}\n",
+            1 + row / 24,
+            row % 24,
+            ["a", "b"][row % 2]
+        ));
     }
     fs::write(dir.path().join("churn.csv"), data).unwrap();
     let program = env!("CARGO_BIN_EXE_steersman");
-    let learn = format!("['{program}', 'learn-train', '--data', '{{snapshot}}', '--out', '{{artifact}}', '--label', 'churned']");
-    let train = train.map_or(learn, |script| format!("['sh', '-c', '{script}', '{{snapshot}}', '{{artifact}}']"));
+    let learn = format!(
+        "['{program}', 'learn-train', '--data', '{{snapshot}}', '--out', '{{artifact}}', '--label', 'churned']"
+    );
+    let train =
+        train.map_or(learn, |script| format!("['sh', '-c', '{script}', '{{snapshot}}', '{{artifact}}']"));
     let spec = dir.path().join("churn.toml");
     fs::write(
         &spec,
@@ -113,14 +137,21 @@ fn champion(up: &Up) -> Option<String> {
 }
 
 fn record(id: &str) -> String {
-    json!({"id": id, "time": "2026-02-01T00:00:00Z", "features": {"calls": 3, "plan": "a"}, "score": 0.4}).to_string()
+    json!({"id": id, "time": "2026-02-01T00:00:00Z", "features": {"calls": 3, "plan": "a"}, "score": 0.4})
+        .to_string()
 }
 
 #[test]
 fn telemetry_is_durable_idempotent_and_refused_row_by_row() {
     let (dir, spec) = project(None);
     let up = Up::start(dir.path(), Some(&spec));
-    let batch = [record("r1"), record("r2"), record("r3").replace("calls", "cals"), record("r4").replace("0.4", "\"NaN\"")].join("\n");
+    let batch = [
+        record("r1"),
+        record("r2"),
+        record("r3").replace("calls", "cals"),
+        record("r4").replace("0.4", "\"NaN\""),
+    ]
+    .join("\n");
     let (status, reply) = up.lines("/models/churn/records", &batch);
     assert_eq!((status, reply["accepted"].as_u64(), reply["rejected"].as_u64()), (207, Some(2), Some(2)));
     assert_eq!(reply["rejections"][0]["problem"]["field"], "features.cals");
@@ -137,7 +168,10 @@ fn telemetry_is_durable_idempotent_and_refused_row_by_row() {
     up.kill();
     let up = Up::start(dir.path(), None);
     let stats = up.get("/models/churn")["records"].clone();
-    assert_eq!((&stats["records"], &stats["labels"], &stats["labels_without_record"]), (&json!(2), &json!(1), &json!(1)));
+    assert_eq!(
+        (&stats["records"], &stats["labels"], &stats["labels_without_record"]),
+        (&json!(2), &json!(1), &json!(1))
+    );
 }
 
 #[test]
@@ -162,9 +196,12 @@ fn killed_during_training_it_goes_on_and_serves_and_records_calls() {
     // A server that dies is a fact, and comes back.
     let servers = dir.path().join("state/servers/churn-v1.json");
     let trace: Value = serde_json::from_str(&fs::read_to_string(&servers).unwrap()).unwrap();
-    let killed = std::process::Command::new("kill").args(["-9", &trace["group"].to_string()]).status().unwrap();
+    let killed =
+        std::process::Command::new("kill").args(["-9", &trace["group"].to_string()]).status().unwrap();
     assert!(killed.success());
-    up.wait("the failure", |up| up.get("/models/churn")["state"]["server_failures"][0]["reason"].as_str().map(str::to_owned));
+    up.wait("the failure", |up| {
+        up.get("/models/churn")["state"]["server_failures"][0]["reason"].as_str().map(str::to_owned)
+    });
     up.wait("an answer after that", |up| {
         let (status, _) = up.call(reqwest::Method::POST, &url, "application/json", infer.to_string());
         (status == 200).then_some(())
@@ -184,7 +221,9 @@ fn failure_of(train: &str) -> String {
     let up = Up::start(dir.path(), Some(&spec));
     up.wait("a failed run", |up| {
         let status = up.get("/models/churn")["state"]["runs"][0]["status"].clone();
-        status["reason"].as_str().map(|reason| format!("{reason} ({})", status["hint"].as_str().unwrap_or_default()))
+        status["reason"]
+            .as_str()
+            .map(|reason| format!("{reason} ({})", status["hint"].as_str().unwrap_or_default()))
     })
 }
 
@@ -203,14 +242,17 @@ fn a_second_platform_on_the_folder_or_port_is_refused() {
     let (dir, _) = project(None);
     let up = Up::start(dir.path(), None);
     let state = dir.path().join("state");
-    let (code, _, err) = run(&["up", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--dir", state.to_str().unwrap()]);
+    let (code, _, err) =
+        run(&["up", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--dir", state.to_str().unwrap()]);
     assert!(code == 2 && err.contains("another Steersman uses the folder"), "{err}");
     let other = dir.path().join("other");
     let page = up.page.trim_start_matches("http://");
-    let (code, _, err) = run(&["up", "--listen", page, "--gateway", "127.0.0.1:0", "--dir", other.to_str().unwrap()]);
+    let (code, _, err) =
+        run(&["up", "--listen", page, "--gateway", "127.0.0.1:0", "--dir", other.to_str().unwrap()]);
     assert!(code == 2 && err.contains("choose another address with `--listen"), "{err}");
     let gateway = up.gateway.trim_start_matches("http://");
-    let (code, _, err) = run(&["up", "--listen", "127.0.0.1:0", "--gateway", gateway, "--dir", other.to_str().unwrap()]);
+    let (code, _, err) =
+        run(&["up", "--listen", "127.0.0.1:0", "--gateway", gateway, "--dir", other.to_str().unwrap()]);
     assert!(code == 2 && err.contains("`--gateway ADDR:PORT`"), "{err}");
     // A page of another site cannot use the API through a browser on this machine.
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -4,7 +4,10 @@ use crate::world::{Nature, World, live, spec};
 use proptest::prelude::*;
 
 fn world(candidate_wrong: f64) -> World {
-    World::new(Nature { champion_wrong: 0.35, candidate_wrong, bad_days: 33..38, training_fails: false }, spec(""))
+    World::new(
+        Nature { champion_wrong: 0.35, candidate_wrong, bad_days: 33..38, training_fails: false },
+        spec(""),
+    )
 }
 
 proptest! {

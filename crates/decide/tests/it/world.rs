@@ -11,7 +11,8 @@ use steersman_domain::record::Arm;
 use steersman_domain::schema::{Column, ColumnKind};
 use steersman_domain::time::{from_micros, micros};
 use steersman_domain::{
-    Actor, Digest, Entry, Fact, Label, ModelName, ModelSpec, Period, Record, RunId, Schema, Value, Version, Window,
+    Actor, Digest, Entry, Fact, Label, ModelName, ModelSpec, Period, Record, RunId, Schema, Value, Version,
+    Window,
 };
 use steersman_ledger::State;
 
@@ -74,13 +75,28 @@ fn chance(what: &str, index: i64) -> f64 {
 
 impl World {
     pub(crate) fn new(nature: Nature, spec: ModelSpec) -> Self {
-        let mut world = Self { nature, ledger: Vec::new(), now: 30 * DAY, arrivals: Vec::new(), trainings: BTreeMap::new(), weight: None };
+        let mut world = Self {
+            nature,
+            ledger: Vec::new(),
+            now: 30 * DAY,
+            arrivals: Vec::new(),
+            trainings: BTreeMap::new(),
+            weight: None,
+        };
         let column = |name: &str| Column { name: name.to_owned(), kind: ColumnKind::Numeric };
         let schema = Schema { features: vec![column("x")], prediction: column("p"), label: column("y") };
         let at = |day: i64| from_micros(day * DAY);
         world.write(Fact::ModelDeclared { model: name(), spec: Box::new(spec), folder: "/".to_owned() });
         let digest = Digest::of(b"reference");
-        world.write(Fact::ReferenceLearnt { model: name(), digest, rows: 900, labelled: 900, from: at(0), to: at(30), schema });
+        world.write(Fact::ReferenceLearnt {
+            model: name(),
+            digest,
+            rows: 900,
+            labelled: 900,
+            from: at(0),
+            to: at(30),
+            schema,
+        });
         world
     }
 
@@ -90,7 +106,8 @@ impl World {
 
     pub(crate) fn write(&mut self, fact: Fact) {
         let actor = Actor::Platform("test".to_owned());
-        let entry = Entry { seq: self.ledger.len() as u64, time: self.now(), actor, because: Vec::new(), fact };
+        let entry =
+            Entry { seq: self.ledger.len() as u64, time: self.now(), actor, because: Vec::new(), fact };
         self.ledger.push(entry);
     }
 
@@ -130,9 +147,11 @@ impl World {
             };
             self.arrivals.push((self.now, Ok(served)));
             if self.weight.is_some_and(|(_, _, mirror)| mirror) {
-                self.arrivals.push((self.now, Ok(record(Arm::Shadow, 0.0, answer(candidate_wrong, "candidate")))));
+                self.arrivals
+                    .push((self.now, Ok(record(Arm::Shadow, 0.0, answer(candidate_wrong, "candidate")))));
             }
-            let label = Label { id, label: Value::Number(f64::from(u8::from(truth))), time: from_micros(self.now) };
+            let label =
+                Label { id, label: Value::Number(f64::from(u8::from(truth))), time: from_micros(self.now) };
             self.arrivals.push((self.now, Err(label)));
         }
     }
@@ -211,7 +230,12 @@ impl Process {
                 } else {
                     let version = model.next_version();
                     let metrics = BTreeMap::new();
-                    world.write(Fact::RunFinished { model: name(), run: run.run.clone(), seconds: 1.0, metrics });
+                    world.write(Fact::RunFinished {
+                        model: name(),
+                        run: run.run.clone(),
+                        seconds: 1.0,
+                        metrics,
+                    });
                     world.write(Fact::VersionRegistered {
                         model: name(),
                         version,
@@ -233,7 +257,12 @@ impl Process {
                     loss: estimate(0.15),
                     difference: champion.map(|_| estimate(-0.05)),
                 };
-                world.write(Fact::EvaluationFinished { model: name(), run: run.run.clone(), version, evaluation });
+                world.write(Fact::EvaluationFinished {
+                    model: name(),
+                    run: run.run.clone(),
+                    version,
+                    evaluation,
+                });
                 let metrics = BTreeMap::new();
                 world.write(Fact::RunFinished { model: name(), run: run.run, seconds: 1.0, metrics });
             }

@@ -1,5 +1,7 @@
 //! The gateway in front of real HTTP servers.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response};
@@ -39,7 +41,9 @@ async fn upstream(name: &'static str) -> (String, Seen) {
                     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(answer))))
                 }
             });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
         }
     });
     (url, seen)
@@ -66,13 +70,24 @@ fn route(champion: &str, candidate: Option<(&str, f64, bool, Option<u64>)>) -> R
         budget,
         salt: "rol-1".to_owned(),
     });
-    Route { champion: Target { version: Version(1), url: champion.to_owned() }, candidate, sticky: Some("x-user".to_owned()) }
+    Route {
+        champion: Target { version: Version(1), url: champion.to_owned() },
+        candidate,
+        sticky: Some("x-user".to_owned()),
+    }
 }
 
 async fn ask(gateway: &Gateway, id: &str) -> reqwest::Response {
     let url = format!("http://{}/v2/models/m/infer", gateway.address());
     let body = json!({"id": id, "inputs": []}).to_string();
-    reqwest::Client::new().post(url).header("connection", "x-hop").header("x-hop", "1").body(body).send().await.unwrap()
+    reqwest::Client::new()
+        .post(url)
+        .header("connection", "x-hop")
+        .header("x-hop", "1")
+        .body(body)
+        .send()
+        .await
+        .unwrap()
 }
 
 async fn answered_by(gateway: &Gateway, id: &str) -> String {
@@ -127,17 +142,18 @@ async fn copies_reach_the_candidate_and_never_the_caller() {
     let (gateway, mut captures) = gateway(config(), 1_000).await;
     gateway.install(&model(), route(&one, Some((&two, 0.0, true, None))));
     assert_eq!(answered_by(&gateway, "a").await, "v1");
-    let mut arms = vec![captures.recv().await.unwrap(), captures.recv().await.unwrap()];
+    let mut arms = [captures.recv().await.unwrap(), captures.recv().await.unwrap()];
     arms.sort_by_key(|capture| capture.arm);
     assert_eq!((arms[0].arm, arms[1].arm), (Arm::Champion, Arm::Shadow));
     assert_eq!((arms[0].request_id.as_str(), arms[1].request_id.as_str()), ("a", "a"));
-    assert_eq!(seen.lock().unwrap()[0].1, true);
+    assert!(seen.lock().unwrap()[0].1);
 }
 
 #[tokio::test]
 async fn a_silent_judge_takes_the_candidates_traffic_away_until_the_next_rollout() {
     let ((one, _), (two, _)) = (upstream("v1").await, upstream("v2").await);
-    let (gateway, _captures) = gateway(Config { dead_man: Duration::from_millis(50), ..config() }, 1_000).await;
+    let (gateway, _captures) =
+        gateway(Config { dead_man: Duration::from_millis(50), ..config() }, 1_000).await;
     gateway.install(&model(), route(&one, Some((&two, 1.0, true, None))));
     gateway.heartbeat();
     assert_eq!(answered_by(&gateway, "a").await, "v2");
@@ -185,7 +201,10 @@ async fn bad_requests_and_a_port_in_use_are_explained() {
     let (gateway, mut captures) = gateway(Config { max_request: 100, ..config() }, 10).await;
     let client = reqwest::Client::new();
     let unknown = ask(&gateway, "a").await;
-    assert_eq!((unknown.status().as_u16(), unknown.headers()["content-type"].to_str().unwrap()), (404, "application/problem+json"));
+    assert_eq!(
+        (unknown.status().as_u16(), unknown.headers()["content-type"].to_str().unwrap()),
+        (404, "application/problem+json")
+    );
     assert!(unknown.text().await.unwrap().contains("no model is being served yet"));
     gateway.install(&model(), route(&one, None));
     let url = format!("http://{}/v2/models/m/infer", gateway.address());

@@ -102,7 +102,11 @@ fn a_crash_between_segment_and_new_log_loses_and_doubles_nothing() {
     // As if the process had ended right after the segment was there.
     fs::remove_file(wal(dir.path())).unwrap();
     fs::write(&old, before).unwrap();
-    fs::write(dir.path().join(name().as_str()).join("records-000000000030-000000000040.parquet.partial"), "x").unwrap();
+    fs::write(
+        dir.path().join(name().as_str()).join("records-000000000030-000000000040.parquet.partial"),
+        "x",
+    )
+    .unwrap();
     let log = open(dir.path());
     assert_eq!(log.arrivals(&name(), 0).unwrap().len(), 30);
     assert_eq!(log.append_records(&name(), vec![record(31)], at(2)).unwrap().accepted[0].seq, 30);

@@ -1,5 +1,7 @@
 //! The record log through its public face.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod log;
 mod references;
 
@@ -34,7 +36,8 @@ fn record(number: i64) -> Record {
         arm: Some(if number % 5 == 0 { Arm::Candidate } else { Arm::Champion }),
         weight: Some(0.2),
         unit: Some(u64::MAX - number.unsigned_abs()),
-        features: [("age".to_owned(), (number as f64 / 3.0).into()), ("town".to_owned(), "Bonn".into())].into(),
+        features: [("age".to_owned(), (number as f64 / 3.0).into()), ("town".to_owned(), "Bonn".into())]
+            .into(),
         outputs: [("score".to_owned(), 0.5.into())].into(),
         latency_ms: Some(1.5),
         status: Some(200),

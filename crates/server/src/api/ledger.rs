@@ -60,7 +60,8 @@ fn parse(path: &str) -> Option<(u8, u64, usize)> {
     for (position, part) in place.split('/').rev().enumerate() {
         let digits = if position == 0 { part } else { part.strip_prefix('x')? };
         let number: u64 = digits.parse().ok().filter(|_| digits.len() == 3)?;
-        index = index.checked_add(number.checked_mul(1_000u64.checked_pow(u32::try_from(position).ok()?)?)?)?;
+        index =
+            index.checked_add(number.checked_mul(1_000u64.checked_pow(u32::try_from(position).ok()?)?)?)?;
     }
     Some((level.parse().ok()?, index, width))
 }

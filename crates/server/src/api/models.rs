@@ -98,7 +98,8 @@ pub(super) async fn measurements(
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Vec<Measurement>>, ApiProblem> {
     platform.state().model(&model)?;
-    let since = wanted.since.as_deref().map(parse_time).transpose().map_err(|problem| problem.field("since"))?;
+    let since =
+        wanted.since.as_deref().map(parse_time).transpose().map_err(|problem| problem.field("since"))?;
     let limit = wanted.limit.unwrap_or(1_000).min(100_000);
     let query = MeasurementQuery { monitor: wanted.monitor, since, limit };
     Ok(Json(platform.store().measurements(&model, &query).await?))
@@ -200,7 +201,12 @@ pub(super) async fn reject(
     decide(&platform, &rollout, false, answer).await
 }
 
-async fn decide(platform: &Platform, rollout: &str, approved: bool, answer: Answer) -> Result<Json<Value>, ApiProblem> {
+async fn decide(
+    platform: &Platform,
+    rollout: &str,
+    approved: bool,
+    answer: Answer,
+) -> Result<Json<Value>, ApiProblem> {
     let rollout = RolloutId::parse(rollout).map_err(|problem| problem.field("rollout"))?;
     platform.answer(&answer.by, &rollout, approved, answer.reason).await?;
     Ok(Json(json!({"rollout": rollout, "approved": approved})))

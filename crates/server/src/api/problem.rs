@@ -55,5 +55,7 @@ impl IntoResponse for ApiProblem {
 }
 
 pub(super) async fn no_route(uri: Uri) -> ApiProblem {
-    ApiProblem(Problem::not_found(format!("there is nothing at `{}`", uri.path())).hint("the API is below /api/v1"))
+    ApiProblem(
+        Problem::not_found(format!("there is nothing at `{}`", uri.path())).hint("the API is below /api/v1"),
+    )
 }

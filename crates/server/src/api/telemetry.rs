@@ -71,7 +71,9 @@ fn rows(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Value>, Problem> {
 fn gunzip(body: &[u8]) -> Result<Vec<u8>, Problem> {
     let mut unpacked = Vec::new();
     let mut reader = MultiGzDecoder::new(body).take(LARGEST_BODY as u64 + 1);
-    reader.read_to_end(&mut unpacked).map_err(|error| Problem::invalid(format!("the body is not gzip: {error}")))?;
+    reader
+        .read_to_end(&mut unpacked)
+        .map_err(|error| Problem::invalid(format!("the body is not gzip: {error}")))?;
     if unpacked.len() > LARGEST_BODY {
         let message = format!("the body is larger than {LARGEST_BODY} bytes when unpacked");
         return Err(Problem::new(ErrorKind::TooLarge, message).hint("send smaller batches"));
@@ -81,7 +83,8 @@ fn gunzip(body: &[u8]) -> Result<Vec<u8>, Problem> {
 
 /// One object a line; a broken line refuses the batch before anything is taken in.
 fn lines(body: &[u8]) -> Result<Vec<Value>, Problem> {
-    let text = std::str::from_utf8(body).map_err(|error| Problem::invalid(format!("the body is not UTF-8: {error}")))?;
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Problem::invalid(format!("the body is not UTF-8: {error}")))?;
     text.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())

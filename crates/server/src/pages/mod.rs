@@ -43,7 +43,8 @@ pub fn router() -> Router<Platform> {
 }
 
 fn asset(kind: &'static str, content: &'static str) -> impl IntoResponse {
-    let headers: [(HeaderName, &str); 2] = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=60")];
+    let headers: [(HeaderName, &str); 2] =
+        [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=60")];
     (headers, content)
 }
 
@@ -93,7 +94,9 @@ async fn overview_body(platform: &Platform) -> Result<String, Problem> {
             let share = rollout.current_stage().map_or(0.0, |stage| 100.0 * stage.weight);
             format!("; {} is being rolled out at {share:.0} %", rollout.candidate)
         });
-        let serves = model.champion().map_or("no version serves yet".to_owned(), |version| format!("{version} serves"));
+        let serves = model
+            .champion()
+            .map_or("no version serves yet".to_owned(), |version| format!("{version} serves"));
         let stats = platform.log().stats(name).unwrap_or_default();
         Card {
             name: name.to_string(),

@@ -21,7 +21,10 @@ impl Clock {
     }
 
     /// The time now.
-    #[expect(clippy::disallowed_methods, reason = "this is the edge that everything else is told the time by")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the edge that everything else is told the time by"
+    )]
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp::now(),

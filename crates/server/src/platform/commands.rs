@@ -42,8 +42,11 @@ impl Platform {
         let same_spec = known.is_some_and(|known| known.spec == spec && known.folder == folder_text);
         let known_reference = known.and_then(|known| known.reference.as_ref());
         let same_reference = known_reference.is_some_and(|known| known.digest == reference.digest);
-        let applied =
-            Applied { model: name.clone(), changed: !(same_spec && same_reference), reference_rows: reference.rows };
+        let applied = Applied {
+            model: name.clone(),
+            changed: !(same_spec && same_reference),
+            reference_rows: reference.rows,
+        };
         if !applied.changed {
             return Ok(applied);
         }
@@ -61,7 +64,11 @@ impl Platform {
         blocking(move || log.declare(&declared, &schema)).await?;
         let mut facts = Vec::new();
         if !same_spec {
-            facts.push(Fact::ModelDeclared { model: name.clone(), spec: Box::new(spec), folder: folder_text });
+            facts.push(Fact::ModelDeclared {
+                model: name.clone(),
+                spec: Box::new(spec),
+                folder: folder_text,
+            });
         }
         if !same_reference {
             facts.push(Fact::ReferenceLearnt {
@@ -81,7 +88,12 @@ impl Platform {
 
     /// Takes a person's version in. It goes through the evaluation gate like any other, unless a rollout is asked for
     /// without.
-    pub async fn register(&self, by: &str, model: &ModelName, registration: Registration) -> Result<Version, Problem> {
+    pub async fn register(
+        &self,
+        by: &str,
+        model: &ModelName,
+        registration: Registration,
+    ) -> Result<Version, Problem> {
         let state = self.state();
         let version = state.model(model)?.next_version();
         let to = self.artifact_path(model, version, None);
@@ -123,7 +135,9 @@ impl Platform {
             return Err(Problem::not_found(format!("`{model}` has no version {version}")));
         };
         if known.champion().is_none() || known.champion() == Some(version) {
-            return Err(Problem::conflict(format!("{version} cannot be rolled out against itself or nothing")));
+            return Err(Problem::conflict(format!(
+                "{version} cannot be rolled out against itself or nothing"
+            )));
         }
         if let Some(rollout) = known.active_rollout() {
             let message = format!("rollout {} of {} is under way", rollout.rollout, rollout.candidate);
@@ -141,7 +155,13 @@ impl Platform {
     }
 
     /// Records a person's yes or no. A no withdraws the candidate, whether or not it was asked for.
-    pub async fn answer(&self, by: &str, rollout: &RolloutId, approved: bool, reason: String) -> Result<(), Problem> {
+    pub async fn answer(
+        &self,
+        by: &str,
+        rollout: &RolloutId,
+        approved: bool,
+        reason: String,
+    ) -> Result<(), Problem> {
         let state = self.state();
         let found = state.models.iter().find_map(|(name, model)| {
             let active = model.active_rollout().filter(|active| active.rollout == *rollout)?;

@@ -46,7 +46,11 @@ pub struct Rejection {
 
 impl Platform {
     /// Takes records in; they are durable when this returns.
-    pub async fn ingest_records(&self, model: &ModelName, rows: &[serde_json::Value]) -> Result<Ingested, Problem> {
+    pub async fn ingest_records(
+        &self,
+        model: &ModelName,
+        rows: &[serde_json::Value],
+    ) -> Result<Ingested, Problem> {
         let schema = self.schema(model)?;
         let (records, mut result) = check(rows, |row| schema.record(row));
         let (log, name, now) = (self.inner.log.clone(), model.clone(), self.now());
@@ -57,7 +61,11 @@ impl Platform {
     }
 
     /// Takes labels in; they are durable when this returns.
-    pub async fn ingest_labels(&self, model: &ModelName, rows: &[serde_json::Value]) -> Result<Ingested, Problem> {
+    pub async fn ingest_labels(
+        &self,
+        model: &ModelName,
+        rows: &[serde_json::Value],
+    ) -> Result<Ingested, Problem> {
         let schema = self.schema(model)?;
         let (labels, mut result): (Vec<Label>, Ingested) = check(rows, |row| schema.label(row));
         let (log, name, now) = (self.inner.log.clone(), model.clone(), self.now());
@@ -85,7 +93,8 @@ impl Platform {
         let state = self.state();
         let reference = state.model(model)?.reference.as_ref();
         reference.map(|reference| reference.schema.clone()).ok_or_else(|| {
-            Problem::conflict(format!("the schema of `{model}` is not known yet")).hint("apply its spec again")
+            Problem::conflict(format!("the schema of `{model}` is not known yet"))
+                .hint("apply its spec again")
         })
     }
 
@@ -126,7 +135,10 @@ impl Platform {
     }
 }
 
-fn check<T>(rows: &[serde_json::Value], read: impl Fn(&serde_json::Value) -> Result<T, Problem>) -> (Vec<T>, Ingested) {
+fn check<T>(
+    rows: &[serde_json::Value],
+    read: impl Fn(&serde_json::Value) -> Result<T, Problem>,
+) -> (Vec<T>, Ingested) {
     let mut good = Vec::with_capacity(rows.len());
     let mut result = Ingested::default();
     for (index, row) in rows.iter().enumerate() {
@@ -162,7 +174,8 @@ fn records_of(capture: &Capture, schema: &Schema, now: Timestamp) -> Result<Vec<
         .map_err(|error| Problem::invalid(format!("the answer is not an inference answer: {error}")))?;
     let inputs = request.rows()?;
     let outputs = response.as_ref().map(InferResponse::rows).transpose()?;
-    let version = response.and_then(|response| response.model_version).unwrap_or_else(|| capture.version.to_string());
+    let version =
+        response.and_then(|response| response.model_version).unwrap_or_else(|| capture.version.to_string());
     let many = inputs.len() > 1;
     let mut records = Vec::with_capacity(inputs.len());
     for (index, features) in inputs.iter().enumerate() {

@@ -28,8 +28,11 @@ impl Platform {
         jobs.retain(|_, job| !job.is_finished());
         for name in names {
             let Ok(model) = state.model(name) else { continue };
-            for run in model.pending_runs().filter(|run| !jobs.contains_key(&run.run)).cloned().collect::<Vec<_>>() {
-                let (platform, name, model, id) = (self.clone(), name.clone(), model.clone(), run.run.clone());
+            for run in
+                model.pending_runs().filter(|run| !jobs.contains_key(&run.run)).cloned().collect::<Vec<_>>()
+            {
+                let (platform, name, model, id) =
+                    (self.clone(), name.clone(), model.clone(), run.run.clone());
                 let job = tokio::spawn(async move { platform.carry_out(&name, &model, &run).await });
                 jobs.insert(id, job);
             }
@@ -63,7 +66,8 @@ impl Platform {
             hint: "add it and apply the spec again".to_owned(),
         })?;
         let path = self.snapshot_path(name, &run.run, &model.spec);
-        let snapshot = self.snapshot(name, model, request, path.clone(), retrain.format).await.map_err(failure)?;
+        let snapshot =
+            self.snapshot(name, model, request, path.clone(), retrain.format).await.map_err(failure)?;
         if let Some(earlier) = &run.snapshot {
             if earlier.digest != snapshot.digest {
                 let message = "the snapshot taken again is not the one taken before";
@@ -116,10 +120,12 @@ impl Platform {
         format: SnapshotFormat,
     ) -> Result<steersman_records::Snapshot, Problem> {
         let reference = self.reference_path(name, &model.spec);
-        let (log, name, spec, request) = (self.inner.log.clone(), name.clone(), model.spec.clone(), request.clone());
+        let (log, name, spec, request) =
+            (self.inner.log.clone(), name.clone(), model.spec.clone(), request.clone());
         blocking(move || {
             if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder).map_err(|error| Problem::io("make the folder", folder, &error))?;
+                std::fs::create_dir_all(folder)
+                    .map_err(|error| Problem::io("make the folder", folder, &error))?;
             }
             let reference = read_reference(&reference, &spec)?;
             log.snapshot(&name, &request, Some(&reference.table), &path, format)
@@ -183,7 +189,8 @@ impl Platform {
     ) -> Result<Vec<Option<f64>>, Problem> {
         let url = self.server(name, model, version).await?.ok_or_else(|| {
             let message = format!("the server of {version} does not come up");
-            Problem::new(steersman_domain::ErrorKind::Upstream, message).hint("see its log in the `servers` folder")
+            Problem::new(steersman_domain::ErrorKind::Upstream, message)
+                .hint("see its log in the `servers` folder")
         })?;
         infer::score(&url, name, &self.schema(name)?, rows, EVALUATION_BATCH).await
     }

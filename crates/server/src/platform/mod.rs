@@ -145,7 +145,9 @@ impl Platform {
             platform.load_model(model).await?;
         }
         platform.start_capture(queue);
-        platform.write("act", Fact::PlatformStarted { program: env!("CARGO_PKG_VERSION").to_owned() }).await?;
+        platform
+            .write("act", Fact::PlatformStarted { program: env!("CARGO_PKG_VERSION").to_owned() })
+            .await?;
         Ok(platform)
     }
 
@@ -365,7 +367,9 @@ impl Platform {
 
     fn reference_path(&self, name: &ModelName, spec: &ModelSpec) -> PathBuf {
         let original = Path::new(&spec.data.reference);
-        let file = original.file_name().map_or_else(|| "reference".into(), |name| name.to_string_lossy().into_owned());
+        let file = original
+            .file_name()
+            .map_or_else(|| "reference".into(), |name| name.to_string_lossy().into_owned());
         self.model_dir(name).join("reference").join(file)
     }
 
@@ -424,4 +428,3 @@ impl std::fmt::Debug for Platform {
         f.debug_struct("Platform").field("dir", &self.inner.dir).finish_non_exhaustive()
     }
 }
-

@@ -16,8 +16,11 @@ impl Platform {
         let Some(champion) = model.champion() else { return Ok(()) };
         self.stop_unneeded(name, model, champion).await;
         let Some(url) = self.server(name, model, champion).await? else { return Ok(()) };
-        let mut route =
-            Route { champion: Target { version: champion, url }, candidate: None, sticky: model.spec.rollout.sticky.clone() };
+        let mut route = Route {
+            champion: Target { version: champion, url },
+            candidate: None,
+            sticky: model.spec.rollout.sticky.clone(),
+        };
         let mut wanted = RouteState { champion, candidate: None, weight: 0.0, mirror: false };
         let rollout = model.active_rollout();
         if let Some((rollout, stage)) = rollout.and_then(|rollout| Some((rollout, rollout.current_stage()?)))
@@ -40,7 +43,8 @@ impl Platform {
             return Ok(());
         }
         let RouteState { champion, candidate, weight, mirror } = wanted;
-        self.write("act", Fact::RouteApplied { model: name.clone(), champion, candidate, weight, mirror }).await
+        self.write("act", Fact::RouteApplied { model: name.clone(), champion, candidate, weight, mirror })
+            .await
     }
 
     /// The address of a version's server, started if it does not run. A failure becomes a fact; while a server is kept

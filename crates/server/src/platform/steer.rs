@@ -105,7 +105,10 @@ impl Platform {
                 .await?
                 .into_iter()
                 .filter(|measurement| measurement.reading.value().is_some())
-                .map(|measurement| WindowStatus { window: measurement.window, violated: measurement.alarming })
+                .map(|measurement| WindowStatus {
+                    window: measurement.window,
+                    violated: measurement.alarming,
+                })
                 .collect();
             windows.sort_by_key(|status| status.window.start);
             let latency = MeasurementQuery { monitor: Some(MonitorKind::Latency), since: None, limit: 1 };
@@ -114,7 +117,8 @@ impl Platform {
             let Some(live) = models.get_mut(name) else { continue };
             let now = self.now();
             let known_by_now = model.spec.model.label.expected_delay.before(now);
-            let labelled_records = live.last_record.zip(live.last_label).map(|(record, label)| record.min(label));
+            let labelled_records =
+                live.last_record.zip(live.last_label).map(|(record, label)| record.min(label));
             let last_labelled = labelled_records.max(live.reference_span.map(|(_, to)| to));
             let verdict = live.judge.as_ref().map(|(_, judge)| judge.verdict());
             observations.models.insert(
@@ -138,7 +142,9 @@ impl Platform {
         let state = self.state();
         let mut drafts = Vec::new();
         for (name, model) in &state.models {
-            let Some(rollout) = model.active_rollout().filter(|rollout| rollout.tripped.is_none()) else { continue };
+            let Some(rollout) = model.active_rollout().filter(|rollout| rollout.tripped.is_none()) else {
+                continue;
+            };
             let counters = self.inner.gateway.counters(name);
             let Some(cause) = counters.tripped else { continue };
             let fact = Fact::GatewayTripped {

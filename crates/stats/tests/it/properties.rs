@@ -1,7 +1,9 @@
 //! Merge order, bounds, symmetry.
 
 use proptest::prelude::*;
-use steersman_stats::distance::{hellinger, jensen_shannon, kolmogorov_smirnov, l_infinity, psi, wasserstein};
+use steersman_stats::distance::{
+    hellinger, jensen_shannon, kolmogorov_smirnov, l_infinity, psi, wasserstein,
+};
 use steersman_stats::metric::roc_auc;
 use steersman_stats::profile::{Bins, CategoricalProfile, ColumnProfile, NumericProfile};
 

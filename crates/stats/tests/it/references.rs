@@ -51,7 +51,8 @@ fn table_distances() {
 fn performance_metrics() {
     for case in fixture()["predictions"].as_array().unwrap() {
         let outputs = numbers(&case["p"]);
-        let truths: Vec<bool> = case["y"].as_array().unwrap().iter().map(|flag| flag.as_bool().unwrap()).collect();
+        let truths: Vec<bool> =
+            case["y"].as_array().unwrap().iter().map(|flag| flag.as_bool().unwrap()).collect();
         let auc = metric::roc_auc(&outputs, &truths).unwrap();
         same(auc.value, &case["auc"], 1e-12, "auc");
         same(auc.low, &case["auc_low"], 1e-9, "auc low");
@@ -84,5 +85,10 @@ fn shares() {
         let ours = distance::two_proportions((number(0), number(1)), (number(2), number(3))).unwrap();
         same(ours.statistic, &case[4], 1e-9, "z");
         same(ours.p_value, &case[5], 1e-9, "p");
+    }
+    for case in fixture["fisher"].as_array().unwrap() {
+        let number = |index: usize| case[index].as_u64().unwrap();
+        let ours = distance::two_proportions((number(0), number(1)), (number(2), number(3))).unwrap();
+        same(ours.p_value, &case[4], 1e-9, "fisher");
     }
 }

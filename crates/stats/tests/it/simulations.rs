@@ -117,11 +117,12 @@ fn the_mean_run_to_a_false_alarm_is_at_least_the_budget() {
         .map(|seed| {
             let mut random = Random(seed * 7_919);
             let mut detector = Detector::new();
-            (1..).find(|_| {
-                detector.observe(calibrate(random.uniform().max(1e-12)).unwrap());
-                detector.alarms(1.0 / budget)
-            })
-            .unwrap()
+            (1..)
+                .find(|_| {
+                    detector.observe(calibrate(random.uniform().max(1e-12)).unwrap());
+                    detector.alarms(1.0 / budget)
+                })
+                .unwrap()
         })
         .sum();
     let mean = total as f64 / runs as f64;

@@ -1,5 +1,7 @@
 //! The store through its public face: durable, one owner, every flipped byte found.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::path::Path;
