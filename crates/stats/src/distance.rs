@@ -223,7 +223,7 @@ pub fn cramers_v(reference: &[u64], current: &[u64]) -> Result<f64, StatsError> 
 /// let test = steersman_stats::distance::two_proportions((10, 100), (20, 100)).unwrap();
 /// assert!((test.p_value - 0.047_67).abs() < 1e-4);
 /// let small = steersman_stats::distance::two_proportions((6, 6_175), (2, 96)).unwrap();
-/// assert!((small.p_value - 0.006_115_68).abs() < 1e-7); // the z-test would say 8e-8
+/// assert!((small.p_value - 0.006_115_68).abs() < 1e-7); // the z-test would say 6e-8
 /// ```
 pub fn two_proportions(reference: (u64, u64), current: (u64, u64)) -> Result<Test, StatsError> {
     for (hits, count) in [reference, current] {
