@@ -61,7 +61,7 @@ fn test() -> Result<(), String> {
     if !installed("nextest") {
         run("cargo", &["install", "cargo-nextest", "--version", NEXTEST, "--locked"], &[])?;
     }
-    run("cargo", &["nextest", "run", "--workspace", "--all-targets"], &[])?;
+    run("cargo", &["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"], &[])?;
     run("cargo", &["test", "--workspace", "--doc", "--quiet"], &[])
 }
 

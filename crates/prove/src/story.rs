@@ -223,7 +223,14 @@ mod tests {
     fn event(seq: u64, title: &str) -> Event {
         let tone = Tone::Bad;
         let model = "m".parse().unwrap();
-        Event { at: Timestamp::UNIX_EPOCH, seq, model, title: title.to_owned(), detail: String::new(), tone }
+        Event {
+            at: Timestamp::UNIX_EPOCH,
+            seq,
+            model,
+            title: title.to_owned(),
+            detail: seq.to_string(),
+            tone,
+        }
     }
 
     #[test]

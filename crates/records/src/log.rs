@@ -125,7 +125,12 @@ impl RecordLog {
 
     /// Everything from position `from` on, in order.
     pub fn arrivals(&self, name: &ModelName, from: u64) -> Result<Vec<Arrival>, Problem> {
-        self.model(name)?.arrivals(from)
+        self.model(name)?.arrivals(from, i64::MIN)
+    }
+
+    /// Everything that was taken in at this time or later, in order.
+    pub fn arrivals_since(&self, name: &ModelName, since: Timestamp) -> Result<Vec<Arrival>, Problem> {
+        self.model(name)?.arrivals(0, micros(since))
     }
 
     /// Records joined with their labels, in order of time and id. Columns: `id`, `time`, `version`, `latency_ms`,
@@ -168,6 +173,8 @@ struct Tail {
     next: u64,
     records: HashSet<u128>,
     labels: HashMap<u128, Vec<Known>>,
+    /// Records that have a label.
+    joined: u64,
 }
 
 /// A label and when it was taken in.
@@ -205,13 +212,21 @@ impl Tail {
     fn index(&mut self, item: &Item, received_at: Timestamp) {
         match item {
             Item::Record(record) => {
-                self.records.insert(key(record.id.as_str(), record.arm == Some(Arm::Shadow)));
+                let own = key(record.id.as_str(), record.arm == Some(Arm::Shadow));
+                if self.records.insert(own) && self.labels.contains_key(&own) {
+                    self.joined += 1;
+                }
             }
             Item::Label(label) => {
                 if let Some(number) = label.label.number() {
                     let known =
                         Known { label: number, time: micros(label.time), received_at: micros(received_at) };
-                    self.labels.entry(key(label.id.as_str(), false)).or_default().push(known);
+                    let own = key(label.id.as_str(), false);
+                    let labels = self.labels.entry(own).or_default();
+                    labels.push(known);
+                    if labels.len() == 1 && self.records.contains(&own) {
+                        self.joined += 1;
+                    }
                 }
             }
         }
@@ -229,7 +244,8 @@ impl ModelLog {
         }
         let mut recovery = Recovery { segments: segments.len(), ..Recovery::default() };
         let (wal, batches) = open_wal(dir, flushed, &mut recovery)?;
-        let mut tail = Tail { wal, segments, arrivals: Vec::new(), next: flushed, records, labels };
+        let joined = labels.keys().filter(|own| records.contains(own)).count() as u64;
+        let mut tail = Tail { wal, segments, arrivals: Vec::new(), next: flushed, records, labels, joined };
         for batch in batches {
             let arrivals = match batch.column_by_name("received_at").is_some() && batch.num_columns() == 5 {
                 true => labels_from_batch(&batch)?,
@@ -369,7 +385,9 @@ impl ModelLog {
             Item::Label(_) => None,
         });
         let span = record_times.fold(None, widen);
-        let segment = Segment { from: first.seq, to: last.seq + 1, span };
+        let received_until =
+            tail.arrivals.iter().map(|arrival| micros(arrival.received_at)).max().unwrap_or(i64::MIN);
+        let segment = Segment { from: first.seq, to: last.seq + 1, span, received_until };
         let records = records_to_batch(&self.schema(), &tail.arrivals)?;
         segment.write(&self.dir, &records, &labels_to_batch(&tail.arrivals)?)?;
         // The rows are in the segment now: going on in the old log would write them twice.
@@ -383,16 +401,17 @@ impl ModelLog {
         std::fs::remove_file(old.path()).map_err(|error| Problem::io("remove", old.path(), &error))
     }
 
-    fn arrivals(&self, from: u64) -> Result<Vec<Arrival>, Problem> {
+    fn arrivals(&self, from: u64, since: i64) -> Result<Vec<Arrival>, Problem> {
+        let wanted = |arrival: &Arrival| arrival.seq >= from && micros(arrival.received_at) >= since;
         let (segments, recent) = {
             let tail = self.lock();
             let durable = self.durable.load(Ordering::SeqCst);
-            let segments: Vec<Segment> =
-                tail.segments.iter().filter(|segment| segment.to > from).cloned().collect();
+            let touched = |segment: &&Segment| segment.to > from && segment.received_until >= since;
+            let segments: Vec<Segment> = tail.segments.iter().filter(touched).cloned().collect();
             let recent: Vec<Arrival> = tail
                 .arrivals
                 .iter()
-                .filter(|arrival| arrival.seq >= from && arrival.seq < durable)
+                .filter(|arrival| wanted(arrival) && arrival.seq < durable)
                 .cloned()
                 .collect();
             (segments, recent)
@@ -404,7 +423,7 @@ impl ModelLog {
             let mut part = records_from_batch(&schema, &records)?;
             part.extend(labels_from_batch(&read_parquet(&segment.labels_path(&self.dir), None)?)?);
             part.sort_by_key(|arrival| arrival.seq);
-            arrivals.extend(part.into_iter().filter(|arrival| arrival.seq >= from));
+            arrivals.extend(part.into_iter().filter(|arrival| wanted(arrival)));
         }
         arrivals.extend(recent);
         Ok(arrivals)
@@ -451,11 +470,10 @@ impl ModelLog {
 
     fn stats(&self) -> LogStats {
         let tail = self.lock();
-        let with_record = tail.labels.keys().filter(|key| tail.records.contains(key)).count() as u64;
         LogStats {
             records: tail.records.len() as u64,
-            labels: with_record,
-            labels_without_record: tail.labels.len() as u64 - with_record,
+            labels: tail.joined,
+            labels_without_record: tail.labels.len() as u64 - tail.joined,
             segments: tail.segments.len() as u64,
             wal_bytes: tail.wal.length(),
         }
@@ -483,12 +501,14 @@ fn index_segment(
     records: &mut HashSet<u128>,
     labels: &mut HashMap<u128, Vec<Known>>,
 ) -> Result<(), Problem> {
-    let batch = read_parquet(&segment.records_path(dir), Some(&["id", "time", "_arm"]))?;
+    let batch = read_parquet(&segment.records_path(dir), Some(&["received_at", "id", "time", "_arm"]))?;
     let columns = Columns(&batch);
     let (ids, moments, arms) = (columns.texts("id")?, columns.times("time")?, columns.arms()?);
+    let received = columns.times("received_at")?;
     for row in 0..batch.num_rows() {
         records.insert(key(ids.value(row), !arms.is_null(row) && arms.value(row) == Arm::Shadow.as_str()));
         segment.span = widen(segment.span, moments.value(row));
+        segment.received_until = segment.received_until.max(received.value(row));
     }
     for arrival in labels_from_batch(&read_parquet(&segment.labels_path(dir), None)?)? {
         if let Item::Label(label) = &arrival.item

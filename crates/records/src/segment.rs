@@ -23,6 +23,8 @@ pub(crate) struct Segment {
     pub(crate) to: u64,
     /// Record times in microseconds, first and last; none without records.
     pub(crate) span: Option<(i64, i64)>,
+    /// When the last of it was taken in, in microseconds.
+    pub(crate) received_until: i64,
 }
 
 impl Segment {
@@ -59,7 +61,7 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Segment>, Problem> {
         if name.ends_with(".partial") {
             std::fs::remove_file(&path).map_err(|error| Problem::io("remove", &path, &error))?;
         } else if let Some((from, to)) = range(&name, "records-") {
-            segments.push(Segment { from, to, span: None });
+            segments.push(Segment { from, to, span: None, received_until: i64::MIN });
         } else if let Some(range) = range(&name, "labels-") {
             labels.push((range, path));
         }

@@ -200,6 +200,7 @@ impl Platform {
             }
         }
         self.inner.servers.stop_all().await;
+        self.inner.store.close().await;
     }
 
     /// Writes facts, with rows that belong to them, in one transaction, and folds them into the state.
@@ -309,12 +310,13 @@ impl Platform {
         }
         let mut judge = Judge::new(&model.spec, &rollout.plan);
         let (log, replayed) = (self.inner.log.clone(), name.clone());
-        let arrivals = blocking(move || log.arrivals(&replayed, 0)).await?;
+        let began = rollout.started_at;
+        let arrivals = blocking(move || log.arrivals_since(&replayed, began)).await?;
         let mut models = lock(&self.inner.models);
         let Some(live) = models.get_mut(name) else { return Ok(()) };
         // What arrives after the cursor is shown to the judge when it is taken in.
         let seen = arrivals.iter().filter(|arrival| arrival.seq < live.cursor);
-        for arrival in seen.filter(|arrival| arrival.received_at >= rollout.started_at) {
+        for arrival in seen {
             feed(&mut judge, arrival);
         }
         live.judge = Some((rollout.rollout.clone(), judge));
