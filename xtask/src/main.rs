@@ -8,12 +8,14 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "usage: cargo xtask TASK
 
   test    all tests, documentation examples included; installs cargo-nextest if it is missing
-  check   format, lints, documentation, and dependencies if cargo-deny is installed
+  check   format, lints, documentation, licences and bans; installs cargo-deny if it is missing
   schema  writes docs/spec.schema.json, the JSON Schema of a model's spec
 ";
 
 /// Installed where the machine has none; any newer one does as well.
 const NEXTEST: &str = "0.9.140";
+/// The same for cargo-deny.
+const DENY: &str = "0.20.2";
 
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
@@ -69,14 +71,11 @@ fn check() -> Result<(), String> {
     run("cargo", &["fmt", "--all", "--check"], &[])?;
     run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
     run("cargo", &["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])?;
-    if installed("deny") {
-        run("cargo", &["fetch", "--locked"], &[])?;
-        return run("cargo", &["deny", "--offline", "check", "bans", "licenses", "sources"], &[]);
+    if !installed("deny") {
+        run("cargo", &["install", "cargo-deny", "--version", DENY, "--locked"], &[])?;
     }
-    say(
-        "cargo-deny is not installed: licences, bans and sources were not checked (`cargo install cargo-deny --locked`)",
-    );
-    Ok(())
+    run("cargo", &["fetch", "--locked"], &[])?;
+    run("cargo", &["deny", "--offline", "check", "bans", "licenses", "sources"], &[])
 }
 
 fn schema() -> Result<(), String> {

@@ -1,14 +1,14 @@
 //! `steersman init`: a commented spec from a data file.
 
-use crate::output::note;
+use crate::output::{note, warn};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use std::path::PathBuf;
 use steersman_domain::ModelSpec;
-use steersman_domain::schema::ColumnKind;
-use steersman_records::reference::{InferredColumn, infer_columns};
+use steersman_domain::schema::DataKind;
+use steersman_records::frame::{Frame, FrameColumn, Selection};
 
-/// Writes a commented spec from a data file: CSV (also .gz) or Parquet.
+/// Writes a commented spec from a data file: CSV, JSON lines or Parquet, also packed.
 ///
 /// Examples:
 ///   steersman init churn.csv --label churned > churn.toml
@@ -36,7 +36,10 @@ pub(crate) struct InitArgs {
 }
 
 pub(crate) fn run(args: &InitArgs) -> Result<()> {
-    let columns = infer_columns(&args.data)?;
+    let frame = Frame::read(&args.data.display().to_string(), &Selection::default())?;
+    ensure!(frame.rows > 0, "`{}` holds no rows", args.data.display());
+    frame.notes.iter().for_each(|what| warn(what));
+    let columns = &frame.columns;
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let find = |name: &str, what: &str| {
         let found = columns.iter().find(|column| column.name == name);
@@ -46,7 +49,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     };
     let label = find(&args.label, "--label")?;
     ensure!(
-        label.kind != ColumnKind::Categorical,
+        matches!(label.kind, DataKind::Numeric | DataKind::Boolean),
         "--label: `{}` holds text; labels are numbers, or 0/1 or true/false for a binary model",
         label.name
     );
@@ -54,14 +57,14 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
         Some(name) => find(name, "--time")?,
         None => columns
             .iter()
-            .find(|column| column.time)
+            .find(|column| column.kind == DataKind::Datetime)
             .context("no column holds times: name one with --time")?,
     };
     let id = match &args.id {
         Some(name) => Some(find(name, "--id")?),
-        None => columns.iter().find(|column| column.name == "id" && column.unique),
+        None => columns.iter().find(|column| column.name == "id" && column.distinct() == frame.rows),
     };
-    let text = spec(args, &columns, label, time, id)?;
+    let text = spec(args, columns, label, time, id)?;
     ModelSpec::parse(&text).context("the spec that was made is not valid; name the model with --name")?;
     match &args.out {
         None => note(text.trim_end()),
@@ -88,16 +91,21 @@ fn name_of(args: &InitArgs) -> String {
     if name.is_empty() { "model".to_owned() } else { name }
 }
 
+/// Whether all values are 0 and 1, or true and false.
+fn binary(column: &FrameColumn) -> bool {
+    column.numbers().into_iter().flatten().all(|number| number == 0.0 || number == 1.0)
+}
+
 fn spec(
     args: &InitArgs,
-    columns: &[InferredColumn],
-    label: &InferredColumn,
-    time: &InferredColumn,
-    id: Option<&InferredColumn>,
+    columns: &[FrameColumn],
+    label: &FrameColumn,
+    time: &FrameColumn,
+    id: Option<&FrameColumn>,
 ) -> Result<String> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let name = args.name.clone().unwrap_or_else(|| name_of(args));
-    let (task, metric) = if label.binary { ("binary", "brier") } else { ("regression", "mae") };
+    let (task, metric) = if binary(label) { ("binary", "brier") } else { ("regression", "mae") };
     let reference = match &args.out {
         // Paths in a spec start from its own folder.
         Some(out) => {
@@ -109,24 +117,22 @@ fn spec(
         None => args.data.clone(),
     };
     let own = [Some(label), Some(time), id];
-    let is_own = |column: &InferredColumn| own.iter().flatten().any(|own| own.name == column.name);
+    let is_own = |column: &FrameColumn| own.iter().flatten().any(|own| own.name == column.name);
     // Further times would be read as categories, each of them once.
     let ignored: Vec<String> = columns
         .iter()
-        .filter(|column| column.time && !is_own(column))
+        .filter(|column| column.kind == DataKind::Datetime && !is_own(column))
         .map(|column| quoted(&column.name))
         .collect();
-    let describe = |column: &InferredColumn| {
-        let kind = match column.kind {
-            ColumnKind::Numeric => "numeric",
-            ColumnKind::Categorical => "categorical",
-            ColumnKind::Boolean => "boolean",
+    let describe = |column: &FrameColumn| {
+        let missing = match column.missing() {
+            0 => String::new(),
+            missing => format!(", {missing} missing"),
         };
-        let missing =
-            if column.missing > 0 { format!(", {} missing", column.missing) } else { String::new() };
-        format!("#   {}: {kind}, {} distinct{missing}", column.name, column.distinct)
+        format!("#   {}: {}, {} distinct{missing}", column.name, column.kind.as_str(), column.distinct())
     };
-    let features = columns.iter().filter(|column| !is_own(column) && !column.time).map(describe);
+    let features =
+        columns.iter().filter(|column| !is_own(column) && column.kind != DataKind::Datetime).map(describe);
     let features = features.collect::<Vec<_>>().join("\n");
     let id_line = id
         .map_or("# id = \"...\"                 # without it rows are numbered".to_owned(), |id| {

@@ -20,6 +20,11 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// Prints a line beside the result, where it does not get into a pipe.
+pub(crate) fn warn(line: &str) {
+    let _ = writeln!(std::io::stderr(), "note: {line}");
+}
+
 /// Prints JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     note(&serde_json::to_string_pretty(value)?);

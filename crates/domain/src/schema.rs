@@ -24,6 +24,44 @@ pub enum ColumnKind {
     Boolean,
 }
 
+/// What a column of a data file holds: wider than [`ColumnKind`], as files also have times and sentences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataKind {
+    /// Numbers; they may be infinite.
+    Numeric,
+    /// Text with values that come back.
+    Categorical,
+    /// True or false.
+    Boolean,
+    /// Instants.
+    Datetime,
+    /// Sentences.
+    Text,
+}
+
+impl DataKind {
+    /// The word in tables and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Numeric => "numeric",
+            Self::Categorical => "categorical",
+            Self::Boolean => "boolean",
+            Self::Datetime => "datetime",
+            Self::Text => "text",
+        }
+    }
+
+    /// What a feature of this kind is in a model's records: times and sentences are taken as categories.
+    pub fn column_kind(self) -> ColumnKind {
+        match self {
+            Self::Numeric => ColumnKind::Numeric,
+            Self::Boolean => ColumnKind::Boolean,
+            Self::Categorical | Self::Datetime | Self::Text => ColumnKind::Categorical,
+        }
+    }
+}
+
 /// One feature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {

@@ -115,7 +115,8 @@ fn dates(from: i64, to: i64) -> Vec<(Timestamp, String)> {
         3..=10 => ("%-d %b", jiff::Span::new().days(1)),
         11..=60 => ("%-d %b", jiff::Span::new().days(7)),
         61..=430 => ("%b", jiff::Span::new().months(1)),
-        _ => ("%b %Y", jiff::Span::new().months(6)),
+        431..=1_500 => ("%b %Y", jiff::Span::new().months(6)),
+        days => ("%Y", jiff::Span::new().years(days / (365 * 9) + 1)),
     };
     if days > 60 {
         date = date.first_of_month();
@@ -431,5 +432,9 @@ mod tests {
         let year = dates(1_356_998_400_000_000, 1_356_998_400_000_000 + 364 * 86_400_000_000);
         assert_eq!(year.len(), 12);
         assert_eq!(year[1].1, "Feb");
+        for days in [1, 9, 60, 430, 1_400, 5_000, 40_000] {
+            let labels = dates(1_356_998_400_000_000, 1_356_998_400_000_000 + days * 86_400_000_000);
+            assert!((2..=16).contains(&labels.len()), "{days} days: {labels:?}");
+        }
     }
 }

@@ -4,8 +4,11 @@
 //! from time to time the tail becomes a pair of Parquet files (`segment`). Every arrival has a position, so readers
 //! follow the log from where they stopped ([`RecordLog::arrivals`]). [`RecordLog::table`] joins records with the labels
 //! known at a time, and [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
+//!
+//! [`frame::Frame`] reads the data files that people bring.
 
 mod codec;
+pub mod frame;
 mod log;
 pub mod reference;
 mod segment;

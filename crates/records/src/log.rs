@@ -44,6 +44,8 @@ pub struct Appended {
     pub accepted: Vec<Arrival>,
     /// How many were there already.
     pub duplicates: u64,
+    /// How many new labels have no record yet; they are kept, and joined when it arrives.
+    pub waiting: u64,
 }
 
 /// What was found when a log was opened.
@@ -323,6 +325,8 @@ impl ModelLog {
                     appended.duplicates += 1;
                     continue;
                 }
+                let orphan = matches!(item, Item::Label(_)) && !tail.records.contains(&own);
+                appended.waiting += u64::from(orphan);
                 let seq = tail.next + appended.accepted.len() as u64;
                 appended.accepted.push(Arrival { seq, received_at, item });
             }

@@ -5,6 +5,7 @@
 
 use arrow::array::{RecordBatch, RecordBatchReader as _};
 use arrow::compute::concat_batches;
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -13,6 +14,9 @@ use parquet::file::properties::WriterProperties;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use steersman_domain::{ErrorKind, Problem};
+
+/// Rows that are read at a time.
+const BATCH: usize = 65_536;
 
 /// A segment on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,13 +120,37 @@ pub(crate) fn read_parquet(path: &Path, columns: Option<&[&str]>) -> Result<Reco
         None => builder,
     };
     let reader =
-        builder.with_batch_size(65_536).build().map_err(|error| parquet_problem("read", path, &error))?;
+        builder.with_batch_size(BATCH).build().map_err(|error| parquet_problem("read", path, &error))?;
     let schema = reader.schema();
     let batches = reader
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Problem::new(ErrorKind::Corrupt, format!("`{}`: {error}", path.display())))?;
     concat_batches(&schema, &batches)
         .map_err(|error| Problem::new(ErrorKind::Corrupt, format!("`{}`: {error}", path.display())))
+}
+
+/// The batches of a Parquet file in memory, at least one; only `wanted` columns where some are named.
+pub(crate) fn parquet_batches(bytes: Bytes, wanted: &[String]) -> Result<Vec<RecordBatch>, Problem> {
+    let wrong = |error: String| Problem::invalid(format!("cannot read the file as Parquet: {error}"));
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| wrong(error.to_string()))?;
+    let roots = builder.parquet_schema().root_schema().get_fields();
+    let places: Vec<usize> =
+        (0..roots.len()).filter(|&place| wanted.iter().any(|name| name == roots[place].name())).collect();
+    let builder = match wanted.is_empty() {
+        true => builder,
+        false => {
+            let mask = ProjectionMask::roots(builder.parquet_schema(), places);
+            builder.with_projection(mask)
+        }
+    };
+    let reader = builder.with_batch_size(BATCH).build().map_err(|error| wrong(error.to_string()))?;
+    let schema = reader.schema();
+    let mut batches = reader.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(error.to_string()))?;
+    if batches.is_empty() {
+        batches.push(RecordBatch::new_empty(schema));
+    }
+    Ok(batches)
 }
 
 fn parquet_problem(what: &str, path: &Path, error: &parquet::errors::ParquetError) -> Problem {

@@ -74,7 +74,10 @@ fn bad_specs_and_missing_files_name_the_place() {
     let (code, _, err) = up(&format!("{base}[watch]\nwindow=1\n"));
     assert!(code == 2 && err.contains("watch.window (line 10): invalid type"), "{err}");
     let (code, _, err) = up(base);
-    assert!(code == 2 && err.contains("none.csv") && err.contains("Parquet file is needed"), "{err}");
+    assert!(
+        code == 2 && err.contains("none.csv") && err.contains("Parquet and Arrow files are read"),
+        "{err}"
+    );
     let (code, _, err) = run(&["verify", "log", "--dir", dir.path().to_str().unwrap()]);
     assert!(code == 2 && err.contains("there is no ledger in"), "{err}");
     let (code, _, err) = run(&[

@@ -162,7 +162,11 @@ fn telemetry_is_durable_idempotent_and_refused_row_by_row() {
     assert_eq!((status, reply["field"].as_str()), (400, Some("line 1")));
     // The truth may come before its record.
     let labels = json!([{"id": "r1", "label": 1, "time": "2026-02-01T01:00:00Z"}, {"id": "later", "label": 0, "time": "2026-02-01T01:00:00Z"}]);
-    assert_eq!(up.post("/models/churn/labels", &labels).0, 200);
+    let (status, reply) = up.post("/models/churn/labels", &labels);
+    assert_eq!((status, &reply["accepted"], &reply["waiting"]), (200, &json!(2), &json!(1)));
+    let odd = json!([{"id": "r2", "label": 7, "time": "2026-02-01T01:00:00Z"}]);
+    let (status, reply) = up.post("/models/churn/labels", &odd);
+    assert_eq!((status, &reply["rejections"][0]["problem"]["message"]), (400, &json!("7 is not 0 or 1")));
     let (status, reply) = up.post("/models/nobody/records", &json!([]));
     assert_eq!((status, reply["hint"].as_str()), (404, Some("declared are: churn")));
     up.kill();

@@ -42,7 +42,7 @@ fn a_bad_file_is_refused_with_the_place() {
     );
     assert!(refusal("ts,a,late\n2026-01-01,1,1\nsoon,1,0\n").starts_with("line 3: `soon` is not a time"));
     assert!(
-        refusal("ts,a,late\n2026-01-01,1\n").starts_with("data.csv, line 2: 2 fields where the header has 3")
+        refusal("ts,a,late\n2026-01-01,1\n").starts_with("data.csv, line 2: 2 cells where the header has 3")
     );
     assert!(refusal("ts,a\n2026-01-01,1\n").contains("model.label.column: `data.csv` has no column `late`"));
     assert!(refusal("ts,id,late\n2026-01-01,1,1\n").contains("a feature cannot be called `id`"));
@@ -53,5 +53,8 @@ fn a_bad_file_is_refused_with_the_place() {
     fs::write(&path, "PAR1 and no more").unwrap();
     assert!(read_reference(&path, &spec("x", "")).unwrap_err().to_string().contains("as Parquet"));
     let missing = read_reference(&dir.path().join("none.csv"), &spec("x", "")).unwrap_err().to_string();
-    assert!(missing.contains("cannot read") && missing.contains("Parquet file is needed"), "{missing}");
+    assert!(
+        missing.contains("cannot read") && missing.contains("Parquet and Arrow files are read"),
+        "{missing}"
+    );
 }

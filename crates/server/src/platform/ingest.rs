@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use steersman_domain::oip::{InferRequest, InferResponse};
 use steersman_domain::record::Arm;
 use steersman_domain::time::{from_micros, micros, parse_time};
-use steersman_domain::{ErrorKind, Label, ModelName, Problem, Record, RecordId, Schema};
+use steersman_domain::{ErrorKind, Label, ModelName, Problem, Record, RecordId, Schema, Task};
 use steersman_gateway::Capture;
 use tokio::sync::mpsc;
 
@@ -27,6 +27,8 @@ pub struct Ingested {
     pub accepted: u64,
     /// Rows that were there already; nothing changed.
     pub duplicates: u64,
+    /// Accepted labels whose record has not arrived; they are kept, and joined when it does. A mistyped id stays here.
+    pub waiting: u64,
     /// Rows that were refused.
     pub rejected: u64,
     /// The first refused rows, with the reason.
@@ -67,9 +69,15 @@ impl Platform {
         rows: &[serde_json::Value],
     ) -> Result<Ingested, Problem> {
         let schema = self.schema(model)?;
-        let (labels, mut result): (Vec<Label>, Ingested) = check(rows, |row| schema.label(row));
+        let task = self.state().model(model)?.spec.model.task;
+        let (labels, mut result): (Vec<Label>, Ingested) = check(rows, |row| {
+            let label = schema.label(row)?;
+            fits(task, &label)?;
+            Ok(label)
+        });
         let (log, name, now) = (self.inner.log.clone(), model.clone(), self.now());
         let appended = blocking(move || log.append_labels(&name, labels, now)).await?;
+        result.waiting = appended.waiting;
         result.accepted = appended.accepted.len() as u64;
         result.duplicates = appended.duplicates;
         Ok(result)
@@ -132,6 +140,18 @@ impl Platform {
                 tracing::error!(%model, %problem, count, "captured calls are lost");
             }
         }
+    }
+}
+
+/// Whether a truth is one that the task can have.
+fn fits(task: Task, label: &Label) -> Result<(), Problem> {
+    match (task, label.label.number()) {
+        (Task::Binary, Some(number)) if number != 0.0 && number != 1.0 => {
+            Err(Problem::invalid(format!("{number} is not 0 or 1"))
+                .field("label")
+                .hint("a binary model needs 0 and 1, or true and false"))
+        }
+        _ => Ok(()),
     }
 }
 

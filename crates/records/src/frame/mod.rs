@@ -1,0 +1,188 @@
+//! Frames: whatever data a person brings (CSV, JSON, Parquet or Arrow files, packed or not), in columns whose kinds
+//! were inferred.
+//!
+//! - `source`: which files a path, folder or pattern means, and what is in them.
+//! - `text`: CSV and JSON as columns of text.
+//! - `infer`: from what a file holds to one of the five [`DataKind`]s.
+//! - `filter`: the rows for which a condition holds.
+//!
+//! [`Frame::read`] says what it inferred and what it had to do ([`Frame::notes`]); what cannot be read is a problem with
+//! file and line. [`crate::reference::read_reference`] builds on it.
+
+mod filter;
+mod infer;
+mod source;
+mod text;
+
+use arrow::array::{Array, ArrayRef, AsArray as _};
+use arrow::compute::filter as keep_rows;
+use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use steersman_domain::schema::DataKind;
+use steersman_domain::{Digest, Problem};
+
+/// A table that was read from files.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The files that were read, in order.
+    pub files: Vec<PathBuf>,
+    /// The columns.
+    pub columns: Vec<FrameColumn>,
+    /// Rows.
+    pub rows: usize,
+    /// What a reader should know: columns left out or renamed, bytes that were no UTF-8, ...
+    pub notes: Vec<String>,
+    /// Digest of the bytes of all files.
+    pub digest: Digest,
+    /// The line of the first row, where rows are lines of one file.
+    first_line: Option<usize>,
+}
+
+/// One column of a frame.
+#[derive(Debug, Clone)]
+pub struct FrameColumn {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: DataKind,
+    /// The values: `Float64` (infinite values are kept, NaN is missing), `Boolean`, `Utf8` or `Timestamp(Microsecond)`.
+    pub values: ArrayRef,
+    /// What the file calls its type: `text`, `Int64`, ...
+    pub stored_as: String,
+}
+
+/// Which columns to read.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only these; all when empty. Names that are not there are an error.
+    pub columns: Vec<String>,
+    /// Only rows for which this SQL condition holds, such as `origin = 'JFK' and distance > 500`.
+    pub condition: Option<String>,
+}
+
+impl Frame {
+    /// Reads what `path` means: a file, a folder of files, or a pattern with `*`, `?` or `[..]`.
+    pub fn read(path: &str, selection: &Selection) -> Result<Self, Problem> {
+        let condition = selection.condition.as_deref().map(filter::Condition::parse).transpose()?;
+        let mut wanted = selection.columns.clone();
+        if let Some(condition) = condition.as_ref().filter(|_| !wanted.is_empty()) {
+            wanted.extend(condition.columns().filter(|name| !selection.columns.contains(name)));
+        }
+        let mut frame = infer::frame(source::read(path, &wanted)?)?;
+        if let Some(condition) = condition {
+            let mask = condition.mask(&frame)?;
+            for column in &mut frame.columns {
+                column.values = keep_rows(&column.values, &mask)
+                    .map_err(|error| Problem::internal(format!("rows cannot be chosen: {error}")))?;
+            }
+            let before = frame.rows;
+            frame.rows = mask.true_count();
+            frame.first_line = None;
+            frame.notes.push(format!("{} of {before} rows fit the condition", frame.rows));
+        }
+        if !selection.columns.is_empty() {
+            frame.columns.retain(|column| selection.columns.contains(&column.name));
+        }
+        Ok(frame)
+    }
+
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&FrameColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The column of this name; what the frame has instead is in the error.
+    pub fn require(&self, name: &str) -> Result<&FrameColumn, Problem> {
+        self.column(name).ok_or_else(|| {
+            let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+            Problem::invalid(format!("`{}` has no column `{name}`", self.source()))
+                .hint(format!("its columns are {}", names.join(", ")))
+        })
+    }
+
+    /// What was read, in words.
+    pub fn source(&self) -> String {
+        match self.files.as_slice() {
+            [file] => file.display().to_string(),
+            [first, .., last] => {
+                format!("{} files, {} to {}", self.files.len(), first.display(), last.display())
+            }
+            [] => "nothing".to_owned(),
+        }
+    }
+
+    /// What a row is called in messages.
+    pub(crate) fn place(&self, row: usize) -> String {
+        match self.first_line {
+            Some(first) => format!("line {}", row + first),
+            None => format!("row {row}"),
+        }
+    }
+}
+
+impl FrameColumn {
+    /// Rows.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Rows without a value.
+    pub fn missing(&self) -> usize {
+        self.values.null_count()
+    }
+
+    /// Numbers, flags as 0 and 1, times as seconds since 1970; none where missing. Categories and text have none at all.
+    pub fn numbers(&self) -> Vec<Option<f64>> {
+        match self.kind {
+            DataKind::Numeric => self.values.as_primitive::<Float64Type>().iter().collect(),
+            DataKind::Boolean => self
+                .values
+                .as_boolean()
+                .iter()
+                .map(|flag| flag.map(|flag| f64::from(u8::from(flag))))
+                .collect(),
+            DataKind::Datetime => {
+                let micros = self.values.as_primitive::<TimestampMicrosecondType>();
+                micros.iter().map(|at| at.map(|at| at as f64 / 1e6)).collect()
+            }
+            DataKind::Categorical | DataKind::Text => vec![None; self.len()],
+        }
+    }
+
+    /// Times in microseconds since 1970; none where missing, and nowhere in a column of another kind.
+    pub fn times(&self) -> Vec<Option<i64>> {
+        match self.kind {
+            DataKind::Datetime => self.values.as_primitive::<TimestampMicrosecondType>().iter().collect(),
+            _ => vec![None; self.len()],
+        }
+    }
+
+    /// The value of one row as a category; none where missing.
+    pub fn category(&self, row: usize) -> Option<String> {
+        crate::codec::value(&self.values, row).category().or_else(|| {
+            let at = (self.kind == DataKind::Datetime && self.values.is_valid(row))
+                .then(|| self.values.as_primitive::<TimestampMicrosecondType>().value(row))?;
+            Some(steersman_domain::time::from_micros(at).to_string())
+        })
+    }
+
+    /// Distinct values.
+    pub fn distinct(&self) -> usize {
+        match self.texts() {
+            Some(texts) => texts.flatten().collect::<HashSet<&str>>().len(),
+            None => self.numbers().into_iter().flatten().map(f64::to_bits).collect::<HashSet<u64>>().len(),
+        }
+    }
+
+    /// The values as text, without copying, where the column holds categories or text.
+    pub fn texts(&self) -> Option<impl Iterator<Item = Option<&str>>> {
+        matches!(self.kind, DataKind::Categorical | DataKind::Text)
+            .then(|| self.values.as_string::<i32>().iter())
+    }
+}
