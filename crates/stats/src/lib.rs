@@ -16,6 +16,7 @@ mod error;
 pub mod interval;
 pub mod metric;
 pub mod profile;
+mod random;
 pub mod sequential;
 
 pub use error::StatsError;
