@@ -8,8 +8,10 @@
 //! - [`metric`]: how good predictions were, with intervals.
 //! - [`interval`]: intervals of means, shares and differences.
 //! - [`sequential`]: evidence that may be looked at after every observation.
+//! - [`calibration`]: what is ordinary, and which changes are findings.
 //! - [`detector`]: alarms with a false-alarm budget.
 
+pub mod calibration;
 pub mod detector;
 pub mod distance;
 mod error;

@@ -1,5 +1,7 @@
 //! Random numbers from a seed: the same everywhere, to the bit.
 
+use statrs::function::factorial::ln_binomial;
+
 /// SplitMix64 (Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014): small and well mixed.
 pub(crate) struct Random(u64);
 
@@ -17,8 +19,100 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A whole number in `0..limit`, for a positive limit (the bias is below `limit / 2^64`).
+    /// A number in `[0, 1)`.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A whole number in `0..limit` (the bias is below `limit / 2^64`); 0 if the limit is 0.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
+    }
+
+    /// How many of `trials` succeed that each do so with probability `share`: inversion, searched outwards from the mode,
+    /// so that it takes about as many steps as the standard deviation is large.
+    pub(crate) fn binomial(&mut self, trials: u64, share: f64) -> u64 {
+        if trials == 0 || share <= 0.0 {
+            return 0;
+        }
+        if share >= 1.0 {
+            return trials;
+        }
+        let odds = share / (1.0 - share);
+        let mode = (((trials + 1) as f64 * share) as u64).min(trials);
+        let at_mode = (ln_binomial(trials, mode)
+            + mode as f64 * share.ln()
+            + (trials - mode) as f64 * (-share).ln_1p())
+        .exp();
+        let mut left = self.uniform() - at_mode;
+        let (mut below, mut above) = ((mode, at_mode), (mode, at_mode));
+        while left >= 0.0 && (below.0 > 0 || above.0 < trials) {
+            if above.0 < trials {
+                above.1 *= (trials - above.0) as f64 / (above.0 + 1) as f64 * odds;
+                above.0 += 1;
+                left -= above.1;
+                if left < 0.0 {
+                    return above.0;
+                }
+            }
+            if below.0 > 0 {
+                below.1 *= below.0 as f64 / (trials - below.0 + 1) as f64 / odds;
+                below.0 -= 1;
+                left -= below.1;
+                if left < 0.0 {
+                    return below.0;
+                }
+            }
+            // Both tails are used up to the last bit: what is left is rounding.
+            if below.1 + above.1 < f64::MIN_POSITIVE {
+                break;
+            }
+        }
+        mode
+    }
+
+    /// How `rows` fall into cells with these shares, which add up to 1.
+    pub(crate) fn multinomial(&mut self, rows: u64, shares: &[f64]) -> Vec<u64> {
+        let (mut left, mut rest) = (rows, 1.0f64);
+        let draw = |share: &f64| {
+            let drawn = self.binomial(left, if rest > 0.0 { share / rest } else { 1.0 });
+            left -= drawn;
+            rest -= share;
+            drawn
+        };
+        let mut cells: Vec<u64> = shares.iter().map(draw).collect();
+        // Rounding may leave a row over.
+        if let Some(largest) = (0..shares.len()).max_by(|&a, &b| shares[a].total_cmp(&shares[b])) {
+            cells[largest] += left;
+        }
+        cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Random;
+
+    #[test]
+    fn binomial_numbers_have_their_mean_and_variance() {
+        for (trials, share) in [(10, 0.3), (400, 0.02), (5_000, 0.5), (2_000_000, 0.9)] {
+            let mut random = Random::new(trials);
+            let runs = 4_000;
+            let drawn: Vec<f64> = (0..runs).map(|_| random.binomial(trials, share) as f64).collect();
+            let mean = drawn.iter().sum::<f64>() / runs as f64;
+            let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / runs as f64;
+            let expected = trials as f64 * share * (1.0 - share);
+            assert!((mean - trials as f64 * share).abs() < 4.0 * (expected / runs as f64).sqrt());
+            assert!((variance / expected - 1.0).abs() < 0.1, "{variance} {expected}");
+        }
+    }
+
+    #[test]
+    fn multinomial_rows_add_up() {
+        let mut random = Random::new(1);
+        for _ in 0..100 {
+            let cells = random.multinomial(1_000, &[0.1, 0.2, 0.0, 0.7]);
+            assert_eq!((cells.iter().sum::<u64>(), cells[2]), (1_000, 0));
+        }
     }
 }

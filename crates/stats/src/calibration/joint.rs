@@ -1,0 +1,156 @@
+//! Evidence of a whole window, over time: one alarm with one budget for all columns.
+//!
+//! The e-values of a column's aspects are averaged, and those of the columns too: an average of e-values is an e-value
+//! however they depend on each other. The average goes into one e-detector whose mean run to a false alarm is the budget.
+//! When it goes off, e-BH says which columns.
+//!
+//! *Only what matters counts.* The evidence of an aspect whose effect is not beyond its ordinary range and its floor is
+//! cut to at most 1. Cutting an e-value leaves it one, so this costs nothing but attention for trifles.
+//!
+//! *Gross changes are found at once.* Averaging over many columns thins the evidence of one. So a tenth of each window's
+//! bet is placed on a jump: it pays `10/alpha`, the alarm itself, if the smallest p-value of the window, times the number
+//! of tests, is at most `alpha/10`. That bet is an e-value too, so the budget does not change.
+
+use super::multiplicity::e_bh;
+use crate::detector::{Detector, calibrate};
+use crate::error::StatsError;
+use crate::sequential::mean_of_logs;
+use serde::{Deserialize, Serialize};
+
+/// The share of the bet that is placed on a jump.
+const JUMP: f64 = 0.1;
+/// The share of columns named in vain that is accepted.
+const FALSELY_NAMED: f64 = 0.1;
+
+/// What one aspect of a column says in one window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AspectEvidence {
+    /// The p-value, in `(0, 1]`.
+    pub p_value: f64,
+    /// Whether the effect is beyond the ordinary range and the floor.
+    pub matters: bool,
+}
+
+/// The evidence of one column in one window, as the logarithm of an e-value: the mean over its aspects, each cut to at
+/// most 1 where it does not matter. A column about which nothing is known says 0.
+///
+/// ```
+/// use steersman_stats::calibration::{AspectEvidence, column_log_e};
+/// let seen = AspectEvidence { p_value: 0.001, matters: true };
+/// let trifle = AspectEvidence { p_value: 0.001, matters: false };
+/// // (20.791 + 1) / 2
+/// assert!((column_log_e(&[seen, trifle]).unwrap() - 10.895_6f64.ln()).abs() < 1e-4);
+/// ```
+pub fn column_log_e(aspects: &[AspectEvidence]) -> Result<f64, StatsError> {
+    if aspects.is_empty() {
+        return Ok(0.0);
+    }
+    let log_e = |aspect: &AspectEvidence| {
+        let log_e = calibrate(aspect.p_value)?;
+        Ok(if aspect.matters { log_e } else { log_e.min(0.0) })
+    };
+    Ok(mean_of_logs(&aspects.iter().map(log_e).collect::<Result<Vec<f64>, StatsError>>()?))
+}
+
+/// What the detector says after a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JointVerdict {
+    /// The evidence of this window alone, as the logarithm of an e-value.
+    pub log_e: f64,
+    /// The evidence so far; the alarm level is `-ln(alpha)`.
+    pub log_m: f64,
+    /// Whether the alarm goes off.
+    pub alarms: bool,
+    /// The columns that are named, by position, when it does: those of e-BH, or the one with the most evidence.
+    pub columns: Vec<usize>,
+}
+
+/// The detector of one model's inputs.
+///
+/// ```
+/// use steersman_stats::calibration::{AspectEvidence, JointDetector};
+/// let mut detector = JointDetector::new(1.0 / 30.0, 12).unwrap();
+/// let calm = vec![AspectEvidence { p_value: 0.4, matters: false }];
+/// let mut window = vec![calm; 12];
+/// assert!(!detector.observe(&window).unwrap().alarms);
+/// window[3] = vec![AspectEvidence { p_value: 1e-7, matters: true }];
+/// let verdict = detector.observe(&window).unwrap();
+/// assert!(verdict.alarms && verdict.columns == [3]);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JointDetector {
+    alpha: f64,
+    joint: Detector,
+    columns: Vec<Detector>,
+    windows: u64,
+}
+
+impl JointDetector {
+    /// A detector with one false alarm in `1/alpha` windows, of so many columns.
+    pub fn new(alpha: f64, columns: usize) -> Result<Self, StatsError> {
+        if !(alpha > 0.0 && alpha < 1.0) {
+            return Err(StatsError::Domain("a budget is between 0 and 1 alarms a window"));
+        }
+        if columns == 0 {
+            return Err(StatsError::TooFew { needed: 1, got: 0 });
+        }
+        Ok(Self { alpha, joint: Detector::new(), columns: vec![Detector::new(); columns], windows: 0 })
+    }
+
+    /// Takes one window in: the aspects of each column, in the same order of columns every time.
+    pub fn observe(&mut self, window: &[Vec<AspectEvidence>]) -> Result<JointVerdict, StatsError> {
+        if window.len() != self.columns.len() {
+            return Err(StatsError::Length { left: self.columns.len(), right: window.len() });
+        }
+        let logs =
+            window.iter().map(|column| column_log_e(column)).collect::<Result<Vec<f64>, StatsError>>()?;
+        let log_e = self.bet(mean_of_logs(&logs), window);
+        self.windows += 1;
+        self.joint.observe(log_e);
+        self.columns.iter_mut().zip(&logs).for_each(|(column, log_e)| column.observe(*log_e));
+        let alarms = self.joint.alarms(self.alpha);
+        let columns = if alarms { self.named()? } else { Vec::new() };
+        Ok(JointVerdict { log_e, log_m: self.joint.log_m(), alarms, columns })
+    }
+
+    /// The average and the jump together.
+    fn bet(&self, log_mean: f64, window: &[Vec<AspectEvidence>]) -> f64 {
+        let tests = window.iter().map(Vec::len).sum::<usize>() as f64;
+        let counting = window.iter().flatten().filter(|aspect| aspect.matters);
+        let least = counting.map(|aspect| aspect.p_value).fold(1.0, f64::min);
+        let level = JUMP * self.alpha;
+        let average = (1.0 - JUMP).ln() + log_mean;
+        match tests * least <= level {
+            true => mean_of_logs(&[average, -self.alpha.ln()]) + 2f64.ln(),
+            false => average,
+        }
+    }
+
+    /// The evidence so far of each column, as the logarithm of an e-value: what its own detector has, which is at most the
+    /// number of windows in the mean, over that number.
+    pub fn column_evidence(&self) -> Vec<f64> {
+        let windows = (self.windows.max(1) as f64).ln();
+        self.columns.iter().map(|column| column.log_m() - windows).collect()
+    }
+
+    fn named(&self) -> Result<Vec<usize>, StatsError> {
+        let evidence = self.column_evidence();
+        let named = e_bh(&evidence, FALSELY_NAMED)?;
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        Ok((0..evidence.len()).max_by(|&a, &b| evidence[a].total_cmp(&evidence[b])).into_iter().collect())
+    }
+
+    /// The evidence so far; `-inf` before the first window.
+    pub fn log_m(&self) -> f64 {
+        self.joint.log_m()
+    }
+
+    /// Forgets the evidence, after an alarm.
+    pub fn reset(&mut self) {
+        self.joint.reset();
+        self.columns.iter_mut().for_each(Detector::reset);
+        self.windows = 0;
+    }
+}
