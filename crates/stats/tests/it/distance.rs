@@ -1,6 +1,7 @@
 //! Distances against SciPy, NannyML and Evidently (`tests/fixtures/make_distance.py` makes the fixture), and what must
 //! hold of them whatever the data.
 
+use crate::simulations::Random;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -213,21 +214,8 @@ fn what_cannot_be_computed_says_why() {
     assert_eq!((pooled.method, pooled.cells), (Method::Pooled, 2));
 }
 
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (u128::from(z ^ (z >> 31)) * u128::from(limit) >> 64) as u64
-    }
-
-    fn sample(&mut self, rows: usize) -> Sorted {
-        Sorted::new((0..rows).map(|_| self.below(1 << 40) as f64).collect()).unwrap()
-    }
+fn uniform_sample(random: &mut Random, rows: usize) -> Sorted {
+    Sorted::new((0..rows).map(|_| random.uniform()).collect()).unwrap()
 }
 
 #[test]
@@ -236,7 +224,7 @@ fn null_laws_hold_their_level() {
     let mut alarms: BTreeMap<&str, u32> = BTreeMap::new();
     let mut random = Random(5);
     for _ in 0..runs {
-        let (a, b) = (random.sample(reference_rows), random.sample(current_rows));
+        let (a, b) = (uniform_sample(&mut random, reference_rows), uniform_sample(&mut random, current_rows));
         let cells = binning::numeric_cells(&a, &b, Convention::Steersman).unwrap();
         let (p, q) = (&cells.reference, &cells.current);
         for (name, p_value) in [
@@ -269,7 +257,7 @@ fn rare_categories_hold_their_level_and_are_reproducible() {
     let mut draw = |rows: u64| {
         let mut counts = vec![0u64; 120];
         // A long tail: the smaller of two draws is the category.
-        (0..rows).for_each(|_| counts[random.below(120).min(random.below(120)) as usize] += 1);
+        (0..rows).for_each(|_| counts[(120.0 * random.uniform().min(random.uniform())) as usize] += 1);
         counts
     };
     for _ in 0..runs {
