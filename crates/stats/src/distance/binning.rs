@@ -59,8 +59,8 @@ impl Cells {
 /// let reference = Sorted::new((0..40).map(f64::from).collect()).unwrap();
 /// let current = Sorted::new(vec![-5.0, 0.0, 39.0, 1e9]).unwrap();
 /// let cells = numeric_cells(&reference, &current, Convention::Nannyml).unwrap();
-/// assert_eq!(cells.reference, [6, 7, 6, 7, 6, 8, 0]);
-/// assert_eq!(cells.current, [1, 0, 0, 0, 0, 1, 2]);
+/// assert_eq!(cells.reference, [6, 6, 5, 6, 5, 6, 6, 0]);
+/// assert_eq!(cells.current, [1, 0, 0, 0, 0, 0, 1, 2]);
 /// ```
 pub fn numeric_cells(
     reference: &Sorted,

@@ -216,8 +216,9 @@ pub fn cramer_von_mises(reference: &Sorted, current: &Sorted) -> Result<Test, St
     }
     // Four times the sum of squares of (rank in both - rank in its own sample); equal values have consecutive own ranks.
     let squares = |step: &Step, here: usize, up_to: usize| {
-        let (count, mean) = (here as i128, 2 * up_to as i128 - here as i128 + 1);
-        count * (step.double_rank() as i128 - mean).pow(2) + (count.pow(3) - count) / 3
+        let mean = 2 * up_to + 1 - here;
+        let away = step.double_rank().abs_diff(mean) as i128;
+        here as i128 * (away * away) + cube_less_one(here) / 3
     };
     let (mut first, mut second) = (0i128, 0i128);
     walk(reference, current, |step| {
@@ -241,13 +242,18 @@ pub fn anderson_darling(reference: &Sorted, current: &Sorted) -> Result<Test, St
         let until = (step.double_rank() - 1) as f64 / 2.0;
         let own = step.up_to.0 as f64 - step.here.0 as f64 / 2.0;
         let weight = until * (all - until) - all * ties / 4.0;
-        sum += ties / all * (all * own - until * n).powi(2) / weight;
+        sum += ties * (all * own - until * n).powi(2) / weight;
         distinct += 1;
     });
     if distinct < 2 {
         return Err(StatsError::Domain("all values are the same"));
     }
-    Ok(cramer::anderson_darling_test(n, m, sum * (all - 1.0) / all * (1.0 / n + 1.0 / m)))
+    Ok(cramer::anderson_darling_test(n, m, sum * (all - 1.0) / (all * all) * (1.0 / n + 1.0 / m)))
+}
+
+/// `ties^3 - ties`, mostly of a single value.
+fn cube_less_one(ties: usize) -> i128 {
+    if ties < 2 { 0 } else { (ties as i128).pow(3) - ties as i128 }
 }
 
 /// As [`mann_whitney`](super::mann_whitney), of sorted samples.
@@ -256,8 +262,7 @@ pub fn mann_whitney(reference: &Sorted, current: &Sorted) -> Result<Test, StatsE
     let (mut double_ranks, mut ties) = (0i128, 0i128);
     walk(reference, current, |step| {
         double_ranks += step.here.0 as i128 * step.double_rank() as i128;
-        let tied = step.ties() as i128;
-        ties += tied.pow(3) - tied;
+        ties += cube_less_one(step.ties());
     });
     let double_u = double_ranks - n * (n + 1);
     let all = n + m;
