@@ -9,6 +9,7 @@
 //! - [`interval`]: intervals of means, shares and differences.
 //! - [`sequential`]: evidence that may be looked at after every observation.
 //! - [`detector`]: alarms with a false-alarm budget.
+//! - [`stream`]: detectors that watch a series record by record.
 
 pub mod detector;
 pub mod distance;
@@ -16,6 +17,8 @@ mod error;
 pub mod interval;
 pub mod metric;
 pub mod profile;
+mod random;
 pub mod sequential;
+pub mod stream;
 
 pub use error::StatsError;

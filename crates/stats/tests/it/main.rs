@@ -5,3 +5,4 @@
 mod properties;
 mod references;
 mod simulations;
+mod stream;
