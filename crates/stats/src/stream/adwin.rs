@@ -32,8 +32,8 @@ impl Default for AdwinConfig {
 /// *Learning from time-changing data with adaptive windowing*, SDM 2007, ADWIN2; `m` as in MOA and River).
 ///
 /// The window is kept as sums over buckets of 1, 2, 4, ... values, so `n` values take `O(max_buckets log n)` memory and
-/// `O(1)` time each, plus `O(max_buckets log n)` at every `clock`-th. Memory is allocated only when the number of sizes
-/// grows: for 5 buckets of 16 bytes each time that the window doubles.
+/// `O(1)` time each, plus `O(max_buckets log n)` at every `clock`-th. Memory is asked for only when the window doubles:
+/// a million values take about 100 buckets of 16 bytes.
 ///
 /// ```
 /// use steersman_stats::stream::{Adwin, StreamDetector, StreamState};
@@ -118,9 +118,7 @@ impl Adwin {
             row.drain(..2);
             size *= 2.0;
         }
-        let mut row = Vec::with_capacity(self.config.max_buckets + 1);
-        row.push(bucket);
-        self.rows.push(row);
+        self.rows.push(vec![bucket]);
     }
 
     /// The number of values in a bucket of the last row.

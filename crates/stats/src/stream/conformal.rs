@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 /// 2022, section 2.2.6); it is turned into evidence by [`calibrate`] and added up by a Shiryaev-Roberts [`Detector`],
 /// which alarms at a budget of one false alarm in `1/alpha` values. Evidence starts again after an alarm.
 ///
-/// The budget is exact for a reference without end. Against a finite one p-values are dependent, as all use the same
-/// reference: keep at least `20/alpha` values, or rather widen the budget.
+/// The guarantee supposes independent p-values, and those against one finite reference are not. So at least `1/alpha`
+/// reference values are asked for: then, with standard normal values, the mean run to a false alarm was above `1/alpha`
+/// for each of 100 references at `1/alpha` of 200 and of 1,000 (1.1 times the budget for the worst of them, 2 times with
+/// `20/alpha` reference values; 6 to 10 times for the average one).
 ///
 /// Memory: the reference. Time: `O(log n)` a value.
 ///
@@ -39,13 +41,14 @@ pub struct Conformal {
 impl Conformal {
     /// A detector of values above those of `reference`, with a budget of one false alarm in `1/alpha` values.
     pub fn new(reference: &[f64], alpha: f64, seed: u64) -> Result<Self, StatsError> {
-        if reference.is_empty() {
-            return Err(StatsError::TooFew { needed: 1, got: 0 });
-        }
-        finite(reference)?;
         if !(alpha > 0.0 && alpha < 1.0) {
             return Err(StatsError::Domain("alpha is between 0 and 1"));
         }
+        let needed = (1.0 / alpha).ceil() as usize;
+        if reference.len() < needed {
+            return Err(StatsError::TooFew { needed, got: reference.len() });
+        }
+        finite(reference)?;
         let mut reference = reference.to_vec();
         reference.sort_by(f64::total_cmp);
         let random = Random::new(seed);

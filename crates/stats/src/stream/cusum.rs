@@ -4,6 +4,9 @@ use super::{StreamDetector, StreamState, any_value};
 use crate::error::{StatsError, finite};
 use serde::{Deserialize, Serialize};
 
+/// In a smaller unit values could not be summed for ever.
+const LEAST_DEVIATION: f64 = 1e-100;
+
 /// Parameters of [`Cusum`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -69,8 +72,8 @@ impl Cusum {
     /// A detector that has seen nothing.
     pub fn new(config: CusumConfig) -> Result<Self, StatsError> {
         any_value(config.target)?;
-        if !(config.deviation > 0.0 && config.deviation.is_finite()) {
-            return Err(StatsError::Domain("the standard deviation is above 0"));
+        if !(config.deviation >= LEAST_DEVIATION && config.deviation.is_finite()) {
+            return Err(StatsError::Domain("the standard deviation is at least 1e-100"));
         }
         if !(config.k >= 0.0 && config.k.is_finite() && config.h > 0.0 && config.h.is_finite()) {
             return Err(StatsError::Domain("k is at least 0 and h above 0"));

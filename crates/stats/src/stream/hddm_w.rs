@@ -26,8 +26,9 @@ impl Default for HddmWConfig {
 
 /// Drift detection by McDiarmid's bound on exponentially weighted means: the stream is cut where the weighted mean plus
 /// its bound was lowest, and an alarm goes off when the mean since then exceeds the mean up to there by more than
-/// `sqrt((c1 + c2) ln(1/a) / 2)` at level `a`, where `c` is the sum of the squared weights of a mean (Frías-Blanco et
-/// al., IEEE TKDE 27, 2015, W-test). Values are between 0 and 1. Constant memory.
+/// `sqrt((c1 + c2) ln(1/a) / 2)` at level `a`, where `c` of a mean becomes `lambda^2 + (1 - lambda)^2 c` at each value
+/// and starts at 1 (Frías-Blanco et al., *Online and non-parametric drift detection methods based on Hoeffding's
+/// bounds*, IEEE TKDE 27, 2015, W-test; `c` as in MOA and River). Values are between 0 and 1. Constant memory.
 ///
 /// ```
 /// use steersman_stats::stream::{HddmW, StreamDetector, StreamState};
@@ -44,7 +45,7 @@ pub struct HddmW {
     state: StreamState,
 }
 
-/// An exponentially weighted mean, none before the first value, and the sum of its squared weights.
+/// An exponentially weighted mean, none before the first value, and the `c` of its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct WeightedMean {
     mean: Option<f64>,

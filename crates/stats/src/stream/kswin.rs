@@ -78,7 +78,7 @@ impl Kswin {
     /// So many of the values before the newest, drawn without replacement: each with the probability of those still
     /// needed among those still left (D. E. Knuth, *The Art of Computer Programming* 2, 3.4.2, algorithm S).
     fn draw(&mut self, older: usize) -> Vec<f64> {
-        let mut sample = Vec::with_capacity(self.config.stat_size);
+        let mut sample = Vec::with_capacity(self.config.stat_size.min(older));
         for (row, value) in self.window.iter().take(older).enumerate() {
             let needed = self.config.stat_size.saturating_sub(sample.len());
             if self.random.uniform() * ((older - row) as f64) < needed as f64 {

@@ -5,17 +5,21 @@
 //! at the same positions; where River raises a warning and an alarm together, this is an alarm. [`Kswin`] draws
 //! samples and agrees in behaviour only; [`Cusum`] and [`Conformal`] have no counterpart there.
 //!
-//! | detector | values | what it looks for | alarms per million steady values |
+//! | detector | values | what it looks for | false alarms per million values |
 //! | --- | --- | --- | --- |
-//! | [`Adwin`] | any | a change of the mean | none seen |
-//! | [`Ddm`] | 0 or 1 | more errors | 1 at a rate of 0.2 |
-//! | [`Eddm`] | 0 or 1 | errors closer together | hundreds |
-//! | [`HddmA`] | 0 to 1 | a higher mean, slowly | 1 |
-//! | [`HddmW`] | 0 to 1 | a higher mean, abruptly | 80 |
-//! | [`PageHinkley`] | any, standardised | a change of the mean | 600 on standard normal values |
-//! | [`Cusum`] | any, standardised | a shift of known size | 2,100 at `h = 5` on standard normal values |
-//! | [`Kswin`] | any | a change of the distribution | 1,000 |
-//! | [`Conformal`] | any | higher values than in a reference | a budget, see there |
+//! | [`Adwin`] | any | a change of the mean | 0.2 |
+//! | [`Ddm`] | 0 or 1 | more errors | 1 |
+//! | [`Eddm`] | 0 or 1 | errors closer together | 22 |
+//! | [`HddmA`] | 0 to 1 | a higher mean, slowly | 2 |
+//! | [`HddmW`] | 0 to 1 | a higher mean, abruptly | 77 |
+//! | [`PageHinkley`] | any, standardised | a change of the mean | 630 |
+//! | [`Cusum`] | any, standardised | a shift of a known size | 2,100 |
+//! | [`Kswin`] | any | a change of the distribution | 1,300 |
+//! | [`Conformal`] | any | higher values than in a reference | at most the budget |
+//!
+//! False alarms were counted at default parameters on ten streams of a million values without a change: errors at a
+//! rate of 0.2, or standard normal values for the three detectors before the last. Young streams have more of them:
+//! among the first 10,000 values 45 per million for [`Ddm`] and 2,200 for [`Eddm`].
 //!
 //! None of them but [`Conformal`] has a false-alarm budget: use them to see *when* something changed, or where another
 //! tool's alarms are to be reproduced. All keep bounded memory: a few numbers each, [`Adwin`] `O(log n)`, [`Kswin`] its

@@ -71,8 +71,9 @@ pub struct PageHinkley {
 impl PageHinkley {
     /// A detector that has seen nothing.
     pub fn new(config: PageHinkleyConfig) -> Result<Self, StatsError> {
-        if !(config.threshold > 0.0 && config.threshold.is_finite() && config.delta.abs() < f64::INFINITY) {
-            return Err(StatsError::Domain("the threshold is above 0 and delta is a finite number"));
+        any_value(config.delta)?;
+        if !(config.threshold > 0.0 && config.threshold.is_finite()) {
+            return Err(StatsError::Domain("the threshold is above 0"));
         }
         if !(config.alpha > 0.0 && config.alpha <= 1.0) {
             return Err(StatsError::Domain("alpha is above 0 and at most 1"));
