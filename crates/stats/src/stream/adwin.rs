@@ -3,6 +3,7 @@
 use super::{StreamDetector, StreamState, any_value};
 use crate::error::StatsError;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 
 /// Parameters of [`Adwin`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ impl Default for AdwinConfig {
 pub struct Adwin {
     config: AdwinConfig,
     /// Row `i` holds buckets of `2^i` values each, oldest first.
-    rows: Vec<Vec<Bucket>>,
+    rows: Vec<VecDeque<Bucket>>,
     width: f64,
     total: f64,
     squares: f64,
@@ -104,21 +105,19 @@ impl Adwin {
         let mut bucket = Bucket { total: value, squares: 0.0 };
         let mut size = 1.0;
         for row in &mut self.rows {
-            row.push(bucket);
-            match row.as_slice() {
-                [first, second, ..] if row.len() > self.config.max_buckets => {
-                    let apart = first.total / size - second.total / size;
-                    bucket = Bucket {
-                        total: first.total + second.total,
-                        squares: first.squares + second.squares + size * 0.5 * apart * apart,
-                    };
-                }
-                _ => return,
+            row.push_back(bucket);
+            if row.len() <= self.config.max_buckets {
+                return;
             }
-            row.drain(..2);
+            let (Some(first), Some(second)) = (row.pop_front(), row.pop_front()) else { return };
+            let apart = first.total / size - second.total / size;
+            bucket = Bucket {
+                total: first.total + second.total,
+                squares: first.squares + second.squares + size * 0.5 * apart * apart,
+            };
             size *= 2.0;
         }
-        self.rows.push(vec![bucket]);
+        self.rows.push(VecDeque::from([bucket]));
     }
 
     /// The number of values in a bucket of the last row.
@@ -128,11 +127,11 @@ impl Adwin {
 
     fn drop_oldest(&mut self) {
         let size = self.oldest_size();
-        let Some(row) = self.rows.last_mut().filter(|row| !row.is_empty()) else { return };
-        let oldest = row.remove(0);
-        if row.is_empty() {
+        let oldest = self.rows.last_mut().and_then(VecDeque::pop_front);
+        if self.rows.last().is_some_and(VecDeque::is_empty) {
             self.rows.pop();
         }
+        let Some(oldest) = oldest else { return };
         self.width -= size;
         self.total -= oldest.total;
         let apart = oldest.total / size - self.total / self.width;

@@ -18,8 +18,8 @@
 //! | [`Conformal`] | any | higher values than in a reference | at most the budget |
 //!
 //! False alarms were counted at default parameters on ten streams of a million values without a change: errors at a
-//! rate of 0.2, or standard normal values for the three detectors before the last. Young streams have more of them:
-//! among the first 10,000 values 45 per million for [`Ddm`] and 2,200 for [`Eddm`].
+//! rate of 0.2, or standard normal values for [`PageHinkley`], [`Cusum`] and [`Kswin`]. Young streams have more: in
+//! the first 10,000 values 45 per million for [`Ddm`] and 2,200 for [`Eddm`].
 //!
 //! None of them but [`Conformal`] has a false-alarm budget: use them to see *when* something changed, or where another
 //! tool's alarms are to be reproduced. All keep bounded memory: a few numbers each, [`Adwin`] `O(log n)`, [`Kswin`] its
@@ -77,7 +77,7 @@ pub enum StreamState {
 /// assert_eq!(states.take_while(|state| *state != StreamState::Drift).count(), 566);
 /// ```
 pub trait StreamDetector {
-    /// Takes the next value in. Fails on a value outside of what the detector watches, and forgets that value.
+    /// Takes the next value in. Fails on a value outside of what the detector watches, and leaves it out.
     fn update(&mut self, value: f64) -> Result<StreamState, StatsError>;
 
     /// Forgets all values, as after an alarm.
