@@ -10,6 +10,7 @@
 //! - [`sequential`]: evidence that may be looked at after every observation.
 //! - [`calibration`]: what is ordinary, and which changes are findings.
 //! - [`detector`]: alarms with a false-alarm budget.
+//! - [`stream`]: detectors that watch a series record by record.
 
 pub mod calibration;
 pub mod detector;
@@ -20,5 +21,6 @@ pub mod metric;
 pub mod profile;
 mod random;
 pub mod sequential;
+pub mod stream;
 
 pub use error::StatsError;

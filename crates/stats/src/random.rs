@@ -1,8 +1,15 @@
 //! Random numbers from a seed: the same everywhere, to the bit.
 
+use serde::{Deserialize, Serialize};
 use statrs::function::factorial::ln_binomial;
+use std::f64::consts::TAU;
 
-/// SplitMix64 (Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014): small and well mixed.
+/// From this mean on, Poisson numbers are drawn from the normal law.
+const NORMAL_FROM: f64 = 30.0;
+
+/// SplitMix64 (Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014): eight bytes of state,
+/// small and well mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -11,7 +18,8 @@ impl Random {
         Self(seed)
     }
 
-    fn next(&mut self) -> u64 {
+    /// 64 random bits.
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,14 +27,49 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number in `[0, 1)`.
+    /// A number in `[0, 1)`, a multiple of `2^-53`.
     pub(crate) fn uniform(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// A whole number in `0..limit` (the bias is below `limit / 2^64`); 0 if the limit is 0.
+    /// A whole number in `0..limit`, by multiplication (D. Lemire, ACM TOMACS 29, 2019; the bias is below
+    /// `limit / 2^64`); 0 if the limit is 0.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
+    }
+
+    /// Puts the values into random order (Fisher and Yates).
+    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
+        for last in (1..values.len()).rev() {
+            values.swap(last, self.below(last + 1));
+        }
+    }
+
+    /// `take` of the numbers `0..count`, each at most once, in random order.
+    pub(crate) fn choose(&mut self, count: usize, take: usize) -> Vec<usize> {
+        let mut chosen: Vec<usize> = (0..count).collect();
+        for at in 0..take.min(count) {
+            chosen.swap(at, at + self.below(count - at));
+        }
+        chosen.truncate(take);
+        chosen
+    }
+
+    /// A count with this mean: by multiplication of uniform numbers (Knuth), or the rounded normal law where that is as
+    /// good (Box and Muller).
+    pub(crate) fn poisson(&mut self, mean: f64) -> f64 {
+        if mean >= NORMAL_FROM {
+            let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+            let normal = radius * (TAU * self.uniform()).cos();
+            return (mean + mean.sqrt() * normal).round().max(0.0);
+        }
+        let limit = (-mean).exp();
+        let (mut product, mut count) = (self.uniform(), 0.0);
+        while product > limit {
+            product *= self.uniform();
+            count += 1.0;
+        }
+        count
     }
 
     /// How many of `trials` succeed that each do so with probability `share`: inversion, searched outwards from the mode,

@@ -6,3 +6,4 @@ mod distance;
 mod properties;
 mod references;
 mod simulations;
+mod stream;

@@ -18,6 +18,11 @@ impl Random {
     fn chance(&mut self, p: f64) -> bool {
         self.uniform() < p
     }
+
+    /// Normal enough: the sum of twelve uniform numbers less 6, the same to the bit everywhere.
+    pub(crate) fn normal(&mut self) -> f64 {
+        (0..12).fold(0.0, |sum, _| sum + self.uniform()) - 6.0
+    }
 }
 
 /// Share of `runs` in which `run` is true.
