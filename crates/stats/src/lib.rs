@@ -9,13 +9,20 @@
 //! - [`interval`]: intervals of means, shares and differences.
 //! - [`sequential`]: evidence that may be looked at after every observation.
 //! - [`detector`]: alarms with a false-alarm budget.
+//! - [`harm`]: which columns' change explains a change of performance.
+//! - [`segment`]: segments in which a model is weak, found and confirmed.
+//! - [`quality`]: what is wrong with data before anything is computed from them.
 
 pub mod detector;
 pub mod distance;
 mod error;
+pub mod harm;
 pub mod interval;
 pub mod metric;
 pub mod profile;
+pub mod quality;
+mod random;
+pub mod segment;
 pub mod sequential;
 
 pub use error::StatsError;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod harm;
 mod properties;
+mod random;
 mod references;
 mod simulations;
