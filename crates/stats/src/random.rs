@@ -1,6 +1,7 @@
 //! Random numbers from a seed: the same everywhere, to the bit.
 
-/// SplitMix64 (Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014): small and well mixed.
+/// SplitMix64 (Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014): small and
+/// well mixed.
 pub(crate) struct Random(u64);
 
 impl Random {

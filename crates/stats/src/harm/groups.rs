@@ -6,13 +6,14 @@ use crate::metric::midranks;
 /// Columns whose ranks are correlated more than this, up or down, are moved together.
 pub const CORRELATED: f64 = 0.8;
 
-/// Groups of columns that hang together by Spearman rank correlations above `threshold` in absolute value: the connected
-/// components, so a group may hold two columns that are linked only through a third. Each group lists its columns
-/// rising; groups come in the order of their first column. A constant column is a group of its own.
+/// Groups of columns that hang together by Spearman rank correlations above `threshold` in absolute value:
+/// the connected components, so a group may hold two columns that are linked only through a third. Each group
+/// lists its columns rising; groups come in the order of their first column. A constant column is a group of
+/// its own.
 ///
-/// NaN stands for a missing value and ranks below all others, so columns that are missing together hang together.
-/// `O(columns * rows log rows + columns^2 * rows)`: a sample of a few thousand rows is enough. Fails on columns of
-/// different length, below three rows, and on a threshold outside `[0, 1]`.
+/// NaN stands for a missing value and ranks below all others, so columns that are missing together hang
+/// together. `O(columns * rows log rows + columns^2 * rows)`: a sample of a few thousand rows is enough.
+/// Fails on columns of different length, below three rows, and on a threshold outside `[0, 1]`.
 ///
 /// ```
 /// use steersman_stats::harm::{CORRELATED, column_groups};

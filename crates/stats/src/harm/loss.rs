@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How many losses a cell holds, their sum and the sum of their squares, in the unit of the loss. The default is
-/// nothing; merging is addition.
+/// How many losses a cell holds, their sum and the sum of their squares, in the unit of the loss. The default
+/// is nothing; merging is addition.
 ///
 /// ```
 /// use steersman_stats::harm::CellLoss;

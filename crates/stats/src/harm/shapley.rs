@@ -71,21 +71,22 @@ pub struct Attribution {
 
 /// Shapley values of groups of columns for the change of the mean loss between reference and current rows.
 ///
-/// The value of a coalition is the mean loss of rows whose columns come from a current row for groups in the coalition
-/// and from a reference row otherwise (the sampling scheme of E. Strumbelj and I. Kononenko, JMLR 11, 2010, between two
-/// populations as in K. Budhathoki et al., *Why did the distribution change?*, AISTATS 2021). Rows are paired at random,
-/// up to `options.rows` pairs; groups keep the dependence inside them, so put correlated columns together
-/// ([`column_groups`](super::column_groups)).
+/// The value of a coalition is the mean loss of rows whose columns come from a current row for groups in the
+/// coalition and from a reference row otherwise (the sampling scheme of E. Strumbelj and I. Kononenko, JMLR
+/// 11, 2010, between two populations as in K. Budhathoki et al., *Why did the distribution change?*, AISTATS
+/// 2021). Rows are paired at random, up to `options.rows` pairs; groups keep the dependence inside them, so
+/// put correlated columns together ([`column_groups`](super::column_groups)).
 ///
-/// With at most 10 groups, and if the budget allows `2^groups` evaluations, the values are exact for these rows: `sum_S
-/// |S|! (k - |S| - 1)! / k! (v(S + g) - v(S))`. Otherwise they are means along seeded random permutations, each with its
-/// reverse (R. Mitchell et al., *Sampling permutations for Shapley value estimation*, JMLR 23, 2022, section 3.2), as
-/// many pairs as the budget allows, and the Monte-Carlo error is that of the means of pairs. Either way the values sum to
-/// the total.
+/// With at most 10 groups, and if the budget allows `2^groups` evaluations, the values are exact for these
+/// rows: `sum_S |S|! (k - |S| - 1)! / k! (v(S + g) - v(S))`. Otherwise they are means along seeded random
+/// permutations, each with its reverse (R. Mitchell et al., *Sampling permutations for Shapley value
+/// estimation*, JMLR 23, 2022, on antithetic sampling), as many pairs as the budget allows, and the
+/// Monte-Carlo error is that of the means of pairs. Either way the values sum to the total.
 ///
-/// `reference` and `current` hold the same columns, each side with its own number of rows; `groups` lists each column
-/// once. `loss` is given one slice a column and gives one loss a row. Fails on unequal columns, fewer than two rows on a
-/// side, groups that are no partition, a budget below two pairs of permutations, and losses that are not finite.
+/// `reference` and `current` hold the same columns, each side with its own number of rows; `groups` lists
+/// each column once. `loss` is given one slice a column and gives one loss a row. Fails on unequal columns,
+/// fewer than two rows on a side, groups that are no partition, a budget below two pairs of permutations, and
+/// losses that are not finite.
 ///
 /// For a linear loss a group's value is the sum of coefficient times mean shift:
 ///

@@ -27,8 +27,8 @@ struct Levels {
 }
 
 impl Levels {
-    /// A single loss says nothing of its own spread, so it has the spread within all cells; with no spread anywhere
-    /// the error is 0.
+    /// A single loss says nothing of its own spread, so it has the spread within all cells; with no spread
+    /// anywhere the error is 0.
     fn new(losses: &[CellLoss]) -> Result<Self, StatsError> {
         if losses.iter().any(|cell| !cell.is_finite()) {
             return Err(StatsError::Domain("a cell's sum of losses is not a finite number"));
@@ -80,17 +80,18 @@ fn same_cells(cells: usize, others: &[usize]) -> Result<(), StatsError> {
     }
 }
 
-/// The expected change of the mean loss from one column's shift alone: `sum_i (q_i - p_i) m_i`, with `p` and `q` the
-/// shares of the column's cells in reference and current rows (quantile bins or categories) and `m` the cells' mean
-/// losses in the reference, from labels or estimated.
+/// The expected change of the mean loss from one column's shift alone: `sum_i (q_i - p_i) m_i`, with `p` and
+/// `q` the shares of the column's cells in reference and current rows (quantile bins or categories) and `m`
+/// the cells' mean losses in the reference, from labels or estimated.
 ///
-/// The variance, by the delta method: `sum_i (q_i - p_i)^2 s_i^2 / n_i` for the mean losses, and for the shares the
-/// multinomial variance of `sum m_i p_i` and of `sum m_i q_i`. It is what post-stratification does (W. G. Cochran,
-/// *Sampling Techniques*, 1977, section 5A.9) with the current shares as strata. It holds as far as the loss within a
-/// cell stays what it was; columns that move together are each charged with the whole.
+/// The variance, by the delta method: `sum_i (q_i - p_i)^2 s_i^2 / n_i` for the mean losses, and for the
+/// shares the multinomial variance of `sum m_i p_i` and of `sum m_i q_i`. It is what post-stratification does
+/// (W. G. Cochran, *Sampling Techniques*, 1977, section 5A.9) with the current shares as strata. It holds as
+/// far as the loss within a cell stays what it was; columns that move together are each charged with the
+/// whole.
 ///
-/// `losses`, `reference` and `current` are of the same cells in the same order; the reference's rows may be more than
-/// those with losses. Fails if the lengths differ, or if there are no losses or no rows on a side.
+/// `losses`, `reference` and `current` are of the same cells in the same order; the reference's rows may be
+/// more than those with losses. Fails if the lengths differ, or if there are no losses or no rows on a side.
 ///
 /// ```
 /// use steersman_stats::harm::{CellLoss, marginal_shift};
@@ -99,7 +100,8 @@ fn same_cells(cells: usize, others: &[usize]) -> Result<(), StatsError> {
 /// // A quarter of the rows moves from the cell with mean loss 0.1 to that with 0.9.
 /// let shift = marginal_shift(&losses, &[50, 50], &[25, 75]).unwrap();
 /// assert!((shift.change.value - 0.25 * 0.8).abs() < 1e-12);
-/// assert!((shift.standard_error - (2.0 * 0.25f64.powi(2) * 0.01 + 0.16 / 100.0 + 0.12 / 100.0).sqrt()).abs() < 1e-12);
+/// let variance = 2.0 * 0.25f64.powi(2) * 0.01 + 0.16 / 100.0 + 0.12 / 100.0;
+/// assert!((shift.standard_error - variance.sqrt()).abs() < 1e-12);
 /// ```
 pub fn marginal_shift(losses: &[CellLoss], reference: &[u64], current: &[u64]) -> Result<Shift, StatsError> {
     same_cells(losses.len(), &[reference.len(), current.len()])?;
@@ -125,11 +127,11 @@ pub struct MixAndRate {
     pub rate: Interval,
 }
 
-/// Splits the change of the mean loss, current minus reference, into what the shift of a column explains and what it
-/// does not: `sum (q - p) m + sum q (m' - m)` (E. M. Kitagawa, JASA 50, 1955; the reference's losses weigh the mix).
-/// `q` and `p` are the shares of rows *with losses*, so the parts add up to the whole change of the mean. Current rows in
-/// cells without reference losses are compared with the reference's overall mean. Both summaries are of the same cells
-/// in the same order.
+/// Splits the change of the mean loss, current minus reference, into what the shift of a column explains and
+/// what it does not: `sum (q - p) m + sum q (m' - m)` (E. M. Kitagawa, JASA 50, 1955; the reference's losses
+/// weigh the mix). `q` and `p` are the shares of rows *with losses*, so the parts add up to the whole change
+/// of the mean. Current rows in cells without reference losses are compared with the reference's overall
+/// mean. Both summaries are of the same cells in the same order.
 ///
 /// ```
 /// use steersman_stats::harm::{CellLoss, mix_and_rate};
@@ -138,7 +140,8 @@ pub struct MixAndRate {
 ///     &[cell(&[0.0, 0.2]), cell(&[0.8, 1.0])],
 ///     &[cell(&[0.2]), cell(&[0.9, 1.0, 1.1])],
 /// ).unwrap();
-/// assert!((parts.mix.value - 0.2).abs() < 1e-12 && (parts.rate.value - 0.1).abs() < 1e-12); // 0.5 became 0.8
+/// // The mean loss rose from 0.5 to 0.8.
+/// assert!((parts.mix.value - 0.2).abs() < 1e-12 && (parts.rate.value - 0.1).abs() < 1e-12);
 /// ```
 pub fn mix_and_rate(reference: &[CellLoss], current: &[CellLoss]) -> Result<MixAndRate, StatsError> {
     same_cells(reference.len(), &[current.len()])?;

@@ -100,7 +100,7 @@ impl Coded {
                 "more than 64 categories of a column are not searched one by one",
             ));
         }
-        // First numbered as they come, then renumbered by frequency; ties by name, so that no order of rows matters.
+        // First numbered as they come, then renumbered by frequency; ties by name, whatever the order of rows.
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
         let mut counts: Vec<(&str, usize)> = Vec::new();
         let mut coded: Vec<Option<usize>> = Vec::with_capacity(rows.len());

@@ -38,10 +38,11 @@ impl Difference {
     }
 }
 
-/// One-sided Welch test that the mean loss of a segment exceeds that of the rest by more than `least`, in the unit of
-/// the loss (B. L. Welch, Biometrika 34, 1947). The same as `scipy.stats.ttest_ind(segment, rest, equal_var=False,
-/// alternative="greater")`, except that the segment's variance is not taken to be smaller than that of all losses
-/// together: thirty losses that happen to be equal are no proof that the segment does not vary.
+/// One-sided Welch test that the mean loss of a segment exceeds that of the rest by more than `least`, in the
+/// unit of the loss (B. L. Welch, Biometrika 34, 1947). The same as
+/// `scipy.stats.ttest_ind(segment, rest, equal_var=False, alternative="greater")`, except that the segment's
+/// variance is not taken to be smaller than that of all losses together: thirty losses that happen to be
+/// equal are no proof that the segment does not vary.
 ///
 /// Fails below two losses on a side.
 ///
@@ -78,7 +79,8 @@ pub fn excess_loss(segment: &CellLoss, rest: &CellLoss, least: f64) -> Result<Ex
     Ok(Excess { difference, p_value: law.sf((value - least) / error) })
 }
 
-/// P-values that hold for all of them together (S. Holm, Scandinavian Journal of Statistics 6, 1979), in the same order.
+/// P-values that hold for all of them together (S. Holm, Scandinavian Journal of Statistics 6, 1979), in the
+/// same order.
 pub(super) fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));

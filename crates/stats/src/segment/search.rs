@@ -24,15 +24,16 @@ pub struct SearchOptions {
     pub beam: usize,
     /// So many categories of a column are looked at by themselves, at most 64.
     pub categories: usize,
-    /// Rows times columns and pairs of columns, at most: rows are sampled above. 50 million take well below a second.
+    /// Rows times columns and pairs of columns, at most: rows are sampled above. 50 million take well below a
+    /// second.
     pub visits: usize,
     /// Of the sample and the split.
     pub seed: u64,
 }
 
 impl Default for SearchOptions {
-    /// At least 5 % of the rows and 50 labels, any excess, 5 % false reports, 10 candidates, 8 categories, 50 million
-    /// visits.
+    /// At least 5 % of the rows and 50 labels, any excess, 5 % false reports, 10 candidates, 8 categories, 50
+    /// million visits.
     fn default() -> Self {
         Self {
             share: 0.05,
@@ -83,25 +84,27 @@ pub struct Search {
 
 /// Looks for segments, of one or two conditions, in which the mean loss is worse than in all other rows.
 ///
-/// Rows are split in two at random. On the first half every cell of every column and pair of columns with enough support
-/// is ranked by the lower end of the 95 % interval of its excess over the rest; a pair counts only where that is above
-/// the excess of either condition alone, and a candidate that shares more than half of its rows (or of the other's) with
-/// a better one is left out. The best `beam` candidates are tested on the second half by [`excess_loss`], with Holm's
-/// correction over them. As the candidates do not depend on the second half, the probability of any false report is at
-/// most `alpha` (as far as Welch's test holds its level; data splitting as in D. R. Cox, Biometrika 62, 1975), however
-/// many cells were looked at, and the reported excess is free of the winner's curse of the search. Rows are taken to be
-/// independent: what happened to hit a segment in one bad hour is found, and is a fact about that hour.
+/// Rows are split in two at random. On the first half every cell of every column and pair of columns with
+/// enough support is ranked by the lower end of the 95 % interval of its excess over the rest; a pair counts
+/// only where that is above the excess of either condition alone, and a candidate that shares more than half
+/// of its rows (or of the other's) with a better one is left out. The best `beam` candidates are tested on
+/// the second half by [`excess_loss`], with Holm's correction over them. As the candidates do not depend on
+/// the second half, the probability of any false report is at most `alpha` (as far as Welch's test holds its
+/// level; data splitting as in D. R. Cox, Biometrika 62, 1975), however many cells were looked at, and the
+/// reported excess is free of the winner's curse of the search. Rows are taken to be independent: what
+/// happened to hit a segment in one bad hour is found, and is a fact about that hour.
 ///
-/// `losses` holds one entry a row, `None` without a label; rows without one count for the support alone. The cost is
-/// rows times columns and pairs of columns (of at most 40 columns), bounded by `visits`. Fails on columns of different
-/// length, losses that are not finite, options outside their domain and too few labels.
+/// `losses` holds one entry a row, `None` without a label; rows without one count for the support alone. The
+/// cost is rows times columns and pairs of columns (of at most 40 columns), bounded by `visits`. Fails on
+/// columns of different length, losses that are not finite, options outside their domain and too few labels.
 ///
 /// ```
 /// use steersman_stats::profile::Bins;
 /// use steersman_stats::segment::{Column, ColumnData, SearchOptions, Values, weak_segments};
 /// let carrier: Vec<Option<&str>> = (0..2_000).map(|row| Some(["AA", "UA", "B6", "DL"][row % 4])).collect();
-/// let losses: Vec<Option<f64>> =
-///     (0..2_000).map(|row| Some(f64::from(u8::from(row % 7 == 0 || row % 4 == 2 && row % 3 == 0)))).collect();
+/// // One error in seven; of carrier B6 one in three as well.
+/// let wrong = |row: usize| row % 7 == 0 || row % 4 == 2 && row % 3 == 0;
+/// let losses: Vec<Option<f64>> = (0..2_000).map(|row| Some(f64::from(u8::from(wrong(row))))).collect();
 /// let columns = [Column { name: "carrier", data: ColumnData::Categories(&carrier) }];
 /// let found = weak_segments(&columns, &losses, &SearchOptions::default()).unwrap();
 /// assert_eq!(found.segments.len(), 1);
@@ -190,8 +193,8 @@ fn check(columns: &[Column<'_>], losses: &[Option<f64>], options: &SearchOptions
     Ok(())
 }
 
-/// `take` of `count` rows: a random first half and a random second half, each in the order of rows, which is kinder to
-/// memory.
+/// `take` of `count` rows: a random first half and a random second half, each in the order of rows, which is
+/// kinder to memory.
 fn split(count: usize, take: usize, seed: u64) -> Vec<usize> {
     let mut rows = Random::new(seed).choose(count, take);
     let (first, second) = rows.split_at_mut(take / 2);

@@ -12,13 +12,15 @@ pub struct Shares {
     pub segments: Vec<f64>,
 }
 
-/// Splits `alpha`, a level or a rate of false alarms, down a hierarchy: half for all rows, the other half equally between
-/// the declared columns that have values, and each column's part equally between its values. `values` holds the number
-/// of values (segments) of each declared column; without any, all rows have the whole budget.
+/// Splits `alpha`, a level or a rate of false alarms, down a hierarchy: half for all rows, the other half
+/// equally between the declared columns that have values, and each column's part equally between its values.
+/// `values` holds the number of values (segments) of each declared column; without any, all rows have the
+/// whole budget.
 ///
-/// The parts sum to `alpha`, so by the union bound the budget holds for all monitors together, under any dependence. A
-/// column of 300 airports costs the column of 10 carriers nothing but half of their part, and the monitor of all rows
-/// nothing at all. (Bonferroni with weights, as in hierarchical testing, N. Meinshausen, Biometrika 95, 2008.)
+/// The parts sum to `alpha`, so by the union bound the budget holds for all monitors together, under any
+/// dependence. A column of 300 airports costs the column of 10 carriers nothing but half of their part, and
+/// the monitor of all rows nothing at all. (Bonferroni with weights, as in hierarchical testing, N.
+/// Meinshausen, Biometrika 95, 2008.)
 ///
 /// ```
 /// use steersman_stats::segment::share_alpha;

@@ -4,6 +4,8 @@
 
 mod harm;
 mod properties;
+mod quality;
 mod random;
 mod references;
+mod segments;
 mod simulations;
