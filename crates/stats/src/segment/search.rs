@@ -129,6 +129,9 @@ pub fn weak_segments(
     // Sums of squares keep more digits around the mean.
     let all: CellLoss = chosen_losses.iter().flatten().copied().collect();
     let centre = all.mean().ok_or(StatsError::TooFew { needed: options.labels as usize, got: 0 })?;
+    if !all.is_finite() {
+        return Err(StatsError::Domain("the losses are too large to be squared and summed"));
+    }
     chosen_losses.iter_mut().flatten().for_each(|loss| *loss -= centre);
 
     let middle = rows / 2;

@@ -23,11 +23,11 @@ pub struct Shares {
 /// Meinshausen, Biometrika 95, 2008.)
 ///
 /// ```
-/// use steersman_stats::segment::share_alpha;
-/// let shares = share_alpha(0.04, &[5, 100]).unwrap();
+/// use steersman_stats::segment::share;
+/// let shares = share(0.04, &[5, 100]).unwrap();
 /// assert_eq!((shares.whole, shares.segments), (0.02, vec![0.002, 0.0001]));
 /// ```
-pub fn share_alpha(alpha: f64, values: &[usize]) -> Result<Shares, StatsError> {
+pub fn share(alpha: f64, values: &[usize]) -> Result<Shares, StatsError> {
     if !(alpha > 0.0 && alpha <= 1.0) {
         return Err(StatsError::Domain("a budget of false alarms is above 0 and at most 1"));
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use steersman_stats::StatsError;
 use steersman_stats::profile::Bins;
 use steersman_stats::segment::{
-    Column, ColumnData, Condition, Search, SearchOptions, Values, excess_loss, share_alpha, weak_segments,
+    Column, ColumnData, Condition, Search, SearchOptions, Values, excess_loss, share, weak_segments,
 };
 
 /// Rows with four columns of numbers in `[0, 1)` and two of categories, some values missing.
@@ -177,6 +177,8 @@ fn what_cannot_be_searched_is_said() {
         weak_segments(&columns, &[None; 60], &options),
         Err(StatsError::TooFew { needed: 50, .. })
     ));
+    losses[7] = Some(1e200);
+    assert!(matches!(weak_segments(&columns, &losses, &options), Err(StatsError::Domain(_))));
     let fine = Bins::quantiles(&(0..500).map(f64::from).collect::<Vec<_>>(), 100).unwrap();
     let columns = [Column { name: "x", data: ColumnData::Numbers(&values, &fine) }];
     assert!(matches!(weak_segments(&columns, &[Some(0.0); 60], &options), Err(StatsError::Domain(_))));
@@ -208,7 +210,7 @@ fn excess_as_welch() {
 proptest! {
     #[test]
     fn shares_of_alpha_sum_to_it(alpha in 1e-6..1.0f64, values in prop::collection::vec(0..400usize, 0..8)) {
-        let shares = share_alpha(alpha, &values).unwrap();
+        let shares = share(alpha, &values).unwrap();
         let segments: f64 = values.iter().zip(&shares.segments).map(|(&count, share)| count as f64 * share).sum();
         prop_assert!((shares.whole + segments - alpha).abs() < 1e-12);
         prop_assert!(shares.whole >= 0.5 * alpha);
