@@ -86,9 +86,13 @@ pub fn wilson(hits: u64, count: u64) -> Result<Interval, StatsError> {
 /// assert!((difference.low - 0.0524).abs() < 1e-4 && (difference.high - 0.3339).abs() < 1e-4);
 /// ```
 pub fn newcombe(first: (u64, u64), second: (u64, u64)) -> Result<Interval, StatsError> {
-    let (a, b) = (wilson(first.0, first.1)?, wilson(second.0, second.1)?);
-    let value = a.value - b.value;
-    let low = value - ((a.value - a.low).powi(2) + (b.high - b.value).powi(2)).sqrt();
-    let high = value + ((a.high - a.value).powi(2) + (b.value - b.low).powi(2)).sqrt();
-    Ok(Interval { value, low, high })
+    Ok(difference(wilson(first.0, first.1)?, wilson(second.0, second.1)?))
+}
+
+/// The interval of a difference of two independent estimates from their own intervals (Newcombe's method 10 in general).
+pub(crate) fn difference(first: Interval, second: Interval) -> Interval {
+    let value = first.value - second.value;
+    let low = value - (first.value - first.low).hypot(second.high - second.value);
+    let high = value + (first.high - first.value).hypot(second.value - second.low);
+    Interval { value, low, high }
 }

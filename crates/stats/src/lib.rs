@@ -11,15 +11,21 @@
 //! - [`calibration`]: what is ordinary, and which changes are findings.
 //! - [`detector`]: alarms with a false-alarm budget.
 //! - [`stream`]: detectors that watch a series record by record.
+//! - [`harm`]: which columns' change explains a change of performance.
+//! - [`segment`]: segments in which a model is weak, found and confirmed.
+//! - [`quality`]: what is wrong with data before anything is computed from them.
 
 pub mod calibration;
 pub mod detector;
 pub mod distance;
 mod error;
+pub mod harm;
 pub mod interval;
 pub mod metric;
 pub mod profile;
 mod random;
+pub mod quality;
+pub mod segment;
 pub mod sequential;
 pub mod stream;
 

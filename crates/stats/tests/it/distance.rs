@@ -1,7 +1,7 @@
 //! Distances against SciPy, NannyML and Evidently (`tests/fixtures/make_distance.py` makes the fixture), and what must
 //! hold of them whatever the data.
 
-use crate::simulations::Random;
+use crate::random::Random;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;

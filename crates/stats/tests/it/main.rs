@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod distance;
+mod harm;
 mod properties;
+mod quality;
+mod random;
 mod references;
+mod segments;
 mod simulations;
 mod stream;

@@ -1,6 +1,6 @@
 //! Stream detectors: the alarms of River, published tables, false alarms, stored state.
 
-use crate::simulations::Random;
+use crate::random::Random;
 use proptest::prelude::*;
 use serde_json::Value;
 use steersman_stats::stream::{
