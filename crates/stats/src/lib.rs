@@ -9,13 +9,16 @@
 //! - [`interval`]: intervals of means, shares and differences.
 //! - [`sequential`]: evidence that may be looked at after every observation.
 //! - [`detector`]: alarms with a false-alarm budget.
+//! - [`learn`]: small learners for estimators that need one.
 
 pub mod detector;
 pub mod distance;
 mod error;
 pub mod interval;
+pub mod learn;
 pub mod metric;
 pub mod profile;
+mod random;
 pub mod sequential;
 
 pub use error::StatsError;
