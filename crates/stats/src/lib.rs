@@ -9,16 +9,19 @@
 //! - [`interval`]: intervals of means, shares and differences.
 //! - [`sequential`]: evidence that may be looked at after every observation.
 //! - [`detector`]: alarms with a false-alarm budget.
+//! - [`estimate`]: how good predictions are, before the labels are there.
 //! - [`learn`]: small learners for estimators that need one.
 
 pub mod detector;
 pub mod distance;
 mod error;
+pub mod estimate;
 pub mod interval;
 pub mod learn;
 pub mod metric;
 pub mod profile;
 mod random;
+mod ranking;
 pub mod sequential;
 
 pub use error::StatsError;

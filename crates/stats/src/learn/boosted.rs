@@ -187,7 +187,7 @@ impl TryFrom<Stored> for Boosted {
 }
 
 /// Fails unless there is a finite weight of at least 0 for each row.
-pub(super) fn checked_weights(weights: &[f64], rows: usize) -> Result<&[f64], StatsError> {
+pub(crate) fn checked_weights(weights: &[f64], rows: usize) -> Result<&[f64], StatsError> {
     paired(weights.len(), rows, 1)?;
     finite(weights)?;
     if weights.iter().any(|weight| *weight < 0.0) {

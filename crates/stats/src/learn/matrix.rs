@@ -1,6 +1,6 @@
 //! Features as columns, and the same columns cut into bins.
 
-use crate::error::StatsError;
+use crate::error::{StatsError, finite, paired};
 
 /// Most rows from which the edges of bins are taken.
 const EDGE_ROWS: usize = 100_000;
@@ -46,6 +46,15 @@ impl Matrix {
     /// The columns.
     pub fn columns(&self) -> &[Vec<f64>] {
         &self.columns
+    }
+
+    /// This table with one column more, of finite numbers.
+    pub fn with_column(&self, column: &[f64]) -> Result<Self, StatsError> {
+        paired(self.rows, column.len(), 1)?;
+        finite(column)?;
+        let mut columns = self.columns.clone();
+        columns.push(column.to_vec());
+        Ok(Self { columns, rows: self.rows })
     }
 
     /// This table with the rows of another one below; both have the same columns.

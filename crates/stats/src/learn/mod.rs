@@ -16,3 +16,5 @@ pub use encode::Encoding;
 pub use folds::{Folds, out_of_fold};
 pub use logistic::Logistic;
 pub use matrix::Matrix;
+
+pub(crate) use boosted::checked_weights;
