@@ -14,18 +14,23 @@
 //! - [`harm`]: which columns' change explains a change of performance.
 //! - [`segment`]: segments in which a model is weak, found and confirmed.
 //! - [`quality`]: what is wrong with data before anything is computed from them.
+//! - [`estimate`]: how good predictions are, before the labels are there.
+//! - [`learn`]: small learners for estimators that need one.
 
 pub mod calibration;
 pub mod detector;
 pub mod distance;
 mod error;
 pub mod harm;
+pub mod estimate;
 pub mod interval;
+pub mod learn;
 pub mod metric;
 pub mod profile;
 mod random;
 pub mod quality;
 pub mod segment;
+mod ranking;
 pub mod sequential;
 pub mod stream;
 

@@ -4,6 +4,7 @@
 
 mod distance;
 mod harm;
+mod estimate;
 mod properties;
 mod quality;
 mod random;
