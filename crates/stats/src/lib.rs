@@ -9,12 +9,14 @@
 //! - [`interval`]: intervals of means, shares and differences.
 //! - [`sequential`]: evidence that may be looked at after every observation.
 //! - [`detector`]: alarms with a false-alarm budget.
+//! - [`multivariate`]: changes of how columns hang together.
 
 pub mod detector;
 pub mod distance;
 mod error;
 pub mod interval;
 pub mod metric;
+pub mod multivariate;
 pub mod profile;
 pub mod sequential;
 

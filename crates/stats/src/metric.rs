@@ -45,7 +45,7 @@ fn spread(components: impl Iterator<Item = f64>, mean: f64, count: f64) -> f64 {
 }
 
 /// Ranks from 1; ties share the mean of their ranks.
-fn midranks(values: &[f64]) -> Vec<f64> {
+pub(crate) fn midranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
