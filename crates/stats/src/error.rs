@@ -19,6 +19,14 @@ pub enum StatsError {
         /// Rows of the second.
         right: usize,
     },
+    /// A table does not have the columns of the one it belongs to.
+    #[error("tables of {left} and {right} columns")]
+    Columns {
+        /// Columns of the first.
+        left: usize,
+        /// Columns of the second.
+        right: usize,
+    },
     /// An observation is NaN or infinite.
     #[error("row {row} is not a finite number")]
     NotFinite {

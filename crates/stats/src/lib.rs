@@ -10,14 +10,17 @@
 //! - [`sequential`]: evidence that may be looked at after every observation.
 //! - [`detector`]: alarms with a false-alarm budget.
 //! - [`multivariate`]: changes of how columns hang together.
+//! - [`learn`]: small learners for estimators that need one.
 
 pub mod detector;
 pub mod distance;
 mod error;
 pub mod interval;
+pub mod learn;
 pub mod metric;
 pub mod multivariate;
 pub mod profile;
+mod random;
 pub mod sequential;
 
 pub use error::StatsError;
