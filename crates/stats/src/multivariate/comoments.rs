@@ -208,14 +208,19 @@ impl Block {
     }
 }
 
-/// The scalar product, in eight interleaved sums: the order is fixed, and they run side by side.
+/// The scalar product.
 pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
+    sum_of(x, y, |x, y| x * y)
+}
+
+/// The sum of a term of two columns, in eight interleaved sums: their order is fixed, and they run side by side.
+pub(super) fn sum_of(x: &[f64], y: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
     let (x, y) = (x.chunks_exact(8), y.chunks_exact(8));
-    let rest: f64 = x.remainder().iter().zip(y.remainder()).map(|(x, y)| x * y).sum();
+    let rest: f64 = x.remainder().iter().zip(y.remainder()).map(|(x, y)| term(*x, *y)).sum();
     let mut sums = [0.0; 8];
     for (x, y) in x.zip(y) {
         for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-            *sum += x * y;
+            *sum += term(*x, *y);
         }
     }
     sums.iter().sum::<f64>() + rest

@@ -27,18 +27,19 @@ impl RankTest {
         let together: Vec<f64> = window.iter().chain(reference).copied().collect();
         let ranks: f64 = midranks(&together).iter().take(window.len()).sum();
         let above = (ranks - m * (m + 1.0) / 2.0) / (n * m);
-        Ok(Self { above, z: (above - 0.5) / ((n + m + 1.0) / (12.0 * n * m)).sqrt() })
-    }
-
-    /// The p-value of "the window is above".
-    pub(super) fn higher(&self) -> f64 {
-        tail(self.z)
+        Ok(Self { above, z: (above - 0.5) / chance_variance(reference.len(), window.len()).sqrt() })
     }
 
     /// The p-value of "the two differ".
     pub(super) fn different(&self) -> f64 {
         (2.0 * tail(self.z.abs())).min(1.0)
     }
+}
+
+/// The variance of the area under the ROC curve of `n` against `m` rows of the same distribution, without ties.
+pub(super) fn chance_variance(n: usize, m: usize) -> f64 {
+    let (n, m) = (n as f64, m as f64);
+    (n + m + 1.0) / (12.0 * n * m)
 }
 
 /// `P(Z >= z)` of a standard normal variable, above 0 so that it can be calibrated to an e-value.
