@@ -15,6 +15,7 @@
 //! - [`segment`]: segments in which a model is weak, found and confirmed.
 //! - [`quality`]: what is wrong with data before anything is computed from them.
 //! - [`estimate`]: how good predictions are, before the labels are there.
+//! - [`multivariate`]: changes of how columns hang together.
 //! - [`learn`]: small learners for estimators that need one.
 
 pub mod calibration;
@@ -26,6 +27,7 @@ pub mod estimate;
 pub mod interval;
 pub mod learn;
 pub mod metric;
+pub mod multivariate;
 pub mod profile;
 mod random;
 pub mod quality;

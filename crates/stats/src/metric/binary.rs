@@ -17,6 +17,13 @@ pub(crate) const LEAST_PROBABILITY: f64 = 1e-15;
 /// assert_eq!(auc.value, 0.75);
 /// ```
 pub fn roc_auc(scores: &[f64], truths: &[bool]) -> Result<Interval, StatsError> {
+    let (auc, variance) = delong(scores, truths)?;
+    let half = normal_quantile(0.975)? * variance.sqrt();
+    Ok(Interval { value: auc, low: auc - half, high: auc + half }.clamped(0.0, 1.0))
+}
+
+/// Area under the ROC curve and the variance of that estimate.
+pub(crate) fn delong(scores: &[f64], truths: &[bool]) -> Result<(f64, f64), StatsError> {
     paired(scores.len(), truths.len(), 2)?;
     finite(scores)?;
     let of_class = |wanted: bool| -> Vec<f64> {
@@ -33,9 +40,7 @@ pub fn roc_auc(scores: &[f64], truths: &[bool]) -> Result<Interval, StatsError> 
     let auc = (positive_ranks.iter().sum::<f64>() - m * (m + 1.0) / 2.0) / (m * n);
     let v10 = positive_ranks.iter().zip(midranks(&positives)).map(|(all, own)| (all - own) / n);
     let v01 = negative_ranks.iter().zip(midranks(&negatives)).map(|(all, own)| 1.0 - (all - own) / m);
-    let variance = spread(v10, auc, m) / m + spread(v01, auc, n) / n;
-    let half = normal_quantile(0.975)? * variance.sqrt();
-    Ok(Interval { value: auc, low: auc - half, high: auc + half }.clamped(0.0, 1.0))
+    Ok((auc, spread(v10, auc, m) / m + spread(v01, auc, n) / n))
 }
 
 /// Sample variance of structural components about their known mean; 0 for a single one.
@@ -47,8 +52,8 @@ fn spread(components: impl Iterator<Item = f64>, mean: f64, count: f64) -> f64 {
     }
 }
 
-/// Ranks from 1; ties share the mean of their ranks.
-fn midranks(values: &[f64]) -> Vec<f64> {
+/// Ranks from 1; ties share the mean of their ranks. None may be NaN.
+pub(crate) fn midranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];

@@ -19,5 +19,5 @@ pub use cells::{Cells, Confusion, Rate};
 pub use multiclass::{macro_average_precision, macro_rate, macro_roc_auc};
 pub use regression::{mae, mape, mse, msle, quantile_loss, r2, rmse, rmsle};
 
-pub(crate) use binary::{LEAST_PROBABILITY, calibration_gap, probabilities};
+pub(crate) use binary::{LEAST_PROBABILITY, calibration_gap, delong, midranks, probabilities};
 pub(crate) use cells::known_classes;

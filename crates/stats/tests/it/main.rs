@@ -5,6 +5,8 @@
 mod distance;
 mod harm;
 mod estimate;
+mod joint_drift;
+mod multivariate;
 mod properties;
 mod quality;
 mod random;

@@ -1,0 +1,33 @@
+//! Joint drift: changes of how columns hang together, which no test of single columns can see.
+//!
+//! - [`Reconstruction`]: how far rows lie from the reference's principal plane, as NannyML defines it.
+//! - [`DomainReference`]: whether a classifier can tell a window's rows from the reference's, the most sensitive of all;
+//!   [`domain_drift`] does so for embeddings and [`TextFeatures`].
+//! - [`CorrelationReference`]: which pairs of columns of numbers no longer move together.
+//! - [`mmd`]: whether two sets of rows have one distribution, exact by permutation.
+//! - [`CoMoments`]: means and covariances that merge.
+//!
+//! Each result carries a p-value that is valid when reference and window are samples of the same rows;
+//! [`detector::calibrate`](crate::detector::calibrate) makes it evidence that adds up over time.
+
+mod column;
+mod comoments;
+mod correlation;
+mod domain;
+mod eigen;
+mod frequencies;
+mod kernel;
+mod pairs;
+mod rank;
+mod reconstruction;
+mod scores;
+mod text;
+
+pub use column::Column;
+pub use comoments::CoMoments;
+pub use correlation::{CorrelationChange, CorrelationDrift, CorrelationReference};
+pub use domain::{DomainDrift, DomainReference, domain_drift};
+pub use frequencies::Frequencies;
+pub use kernel::{KernelDrift, mmd};
+pub use reconstruction::{KEPT_VARIANCE, Reconstruction, ReconstructionDrift, compare_errors};
+pub use text::TextFeatures;
