@@ -1,7 +1,7 @@
 //! Joint drift on real rows: flights from New York (`tests/fixtures/make_flights_joint.py`), where a column is shuffled
 //! among the rows of a window, so that no column by itself changes.
 
-use crate::simulations::Random;
+use crate::random::Random;
 use steersman_stats::multivariate::{
     Column, CorrelationReference, DomainReference, KEPT_VARIANCE, Reconstruction, compare_errors,
 };

@@ -1,6 +1,6 @@
 //! Joint drift against NannyML and numpy, and its properties; `tests/fixtures/make_multivariate.py` makes the fixture.
 
-use crate::simulations::Random;
+use crate::random::Random;
 use proptest::prelude::*;
 use serde_json::Value;
 use steersman_stats::detector::calibrate;
