@@ -60,6 +60,13 @@ struct ClassDelays {
     arrived: [Vec<f64>; 2],
 }
 
+/// A stratum with records in the window.
+struct Fitted<'a> {
+    name: &'a str,
+    triangle: Triangle,
+    fit: Fit,
+}
+
 impl DelayModel {
     /// Corrects the share of outcome 1 in the window `[start, end)` as seen at `now` for labels of both outcomes that
     /// arrive late, each in its own time.
@@ -103,11 +110,9 @@ impl DelayModel {
         if !(half_life > 0.0) {
             return Err(StatsError::Domain("a half-life is above 0"));
         }
-        let triangles = self.triangles(&window, now, half_life);
-        let fits: Vec<(&str, Fit)> =
-            triangles.iter().map(|(name, triangle)| (*name, triangle.fit())).collect();
-        let (share, unseen) =
-            together(fits.iter().map(|(_, fit)| fit)).ok_or(StatsError::TooFew { needed: 1, got: 0 })?;
+        let strata = self.fitted(&window, now, half_life);
+        let (share, unseen) = together(strata.iter().map(|stratum| &stratum.fit))
+            .ok_or(StatsError::TooFew { needed: 1, got: 0 })?;
         let (records, arrived) = self.counts(None, window.clone(), now);
         let [negative, positive] = self.outcomes(&window, now);
         let learnt = self.seen(None, now).fold([0, 0], |sums: [u64; 2], cohort| {
@@ -118,7 +123,7 @@ impl DelayModel {
             return Err(StatsError::TooFew { needed: FEWEST_LABELS as usize, got: got as usize });
         }
         let trials = self.trials(&window, now, half_life);
-        let interval = spread(share, &triangles, &trials, records, seed)?;
+        let interval = spread(share, &strata, &trials, records, seed)?;
         let so_far = if arrived > 0 {
             wilson(positive, positive + negative)?
         } else {
@@ -129,22 +134,25 @@ impl DelayModel {
             low: interval.low * (1.0 - unseen),
             high: interval.high * (1.0 - unseen) + unseen,
         };
-        let delays = triangles.iter().zip(fits).map(|((_, triangle), (name, fit))| {
-            let ages = triangle.delays.iter().map(|delay| i64::from(*delay).saturating_mul(self.cell()));
-            (name.to_owned(), ClassDelays { ages: ages.collect(), arrived: fit.arrived })
+        let delays = strata.into_iter().map(|stratum| {
+            let ages =
+                stratum.triangle.delays.iter().map(|delay| i64::from(*delay).saturating_mul(self.cell()));
+            (stratum.name.to_owned(), ClassDelays { ages: ages.collect(), arrived: stratum.fit.arrived() })
         });
         let (delays, cell) = (delays.collect(), self.cell());
         Ok(Correction { share, so_far, records, arrived, unseen, trials, cell, delays })
     }
 
-    fn triangles(&self, window: &Range<i64>, now: i64, half_life: f64) -> Vec<(&str, Triangle)> {
+    fn fitted(&self, window: &Range<i64>, now: i64, half_life: f64) -> Vec<Fitted<'_>> {
         let cells = self.cells(window);
         let (length, half_life) = ((cells.end - cells.start).max(1), half_life / self.cell() as f64);
-        let triangle = |stratum| {
-            let cohorts = self.seen(Some(stratum), now).collect::<Vec<_>>();
-            Some((stratum, Triangle::new(cohorts.into_iter(), cells.start, length, half_life)?))
+        let fit = |name| {
+            let cohorts = self.seen(Some(name), now).collect::<Vec<_>>();
+            let triangle = Triangle::new(&cohorts, cells.start, length, half_life)?;
+            let fit = triangle.fit();
+            Some(Fitted { name, triangle, fit })
         };
-        self.strata().filter_map(triangle).collect()
+        self.strata().filter_map(fit).collect()
     }
 
     /// Makes the same correction for earlier windows, at the moment when they were as young as this one is now. Counts
@@ -164,14 +172,10 @@ impl DelayModel {
             if records == 0 || (labels as f64) < FINAL * records as f64 {
                 continue;
             }
-            let fits: Vec<Fit> = self
-                .triangles(&(start..end), then, half_life)
-                .iter()
-                .map(|(_, triangle)| triangle.fit())
-                .collect();
+            let strata = self.fitted(&(start..end), then, half_life);
             let [now_negative, now_positive] = self.outcomes(&(start..end), now);
             let [then_negative, then_positive] = self.outcomes(&(start..end), then);
-            if let Some((corrected, unseen)) = together(fits.iter())
+            if let Some((corrected, unseen)) = together(strata.iter().map(|stratum| &stratum.fit))
                 && unseen <= 1.0 - FINAL
                 && then_negative + then_positive > 0
             {
@@ -208,7 +212,7 @@ fn together<'a>(fits: impl Iterator<Item = &'a Fit>) -> Option<(f64, f64)> {
     let (mut records, mut share, mut unseen) = (0.0, 0.0, 0.0);
     for fit in fits {
         records += fit.records;
-        share += fit.records * fit.share;
+        share += fit.records * fit.share();
         unseen += fit.records * fit.unseen();
     }
     (records > 0.0).then(|| (share / records, unseen / records))
@@ -231,7 +235,7 @@ fn usual_error(trials: &[Trial], records: u64) -> Option<f64> {
 /// The wider of the intervals from resampling and from trials.
 fn spread(
     share: f64,
-    triangles: &[(&str, Triangle)],
+    strata: &[Fitted<'_>],
     trials: &[Trial],
     records: u64,
     seed: u64,
@@ -240,8 +244,9 @@ fn spread(
     let centre = log_odds(share, records);
     let mut square = 0.0;
     for _ in 0..RESAMPLES {
-        let fits: Vec<Fit> =
-            triangles.iter().map(|(_, triangle)| triangle.resampled(&mut random).fit()).collect();
+        let fit =
+            |Fitted { triangle, fit, .. }: &Fitted<'_>| triangle.resampled(&mut random).fit_from(fit.clone());
+        let fits: Vec<Fit> = strata.iter().map(fit).collect();
         let resampled = together(fits.iter()).map_or(share, |(share, _)| share);
         square += (log_odds(resampled, records) - centre).powi(2);
     }

@@ -14,8 +14,8 @@ use std::ops::Range;
 /// in delay cell `k` has arrived by the age of `k` cells.
 ///
 /// Zero, update, merge, serialise: counts add, so the order does not matter, and two halves of a stream give the same
-/// as the whole. "Now" is an argument of every question. Asked about a past moment, the model answers what it would
-/// have answered then, as long as that moment is not inside a cohort.
+/// as the whole. "Now" is an argument of every question, and cohorts count once their cell is over. Asked about a past
+/// moment, the model answers what it would have answered then.
 ///
 /// ```
 /// use steersman_stats::labels::DelayModel;
@@ -169,13 +169,14 @@ impl DelayModel {
         time.div_euclid(self.cell) + i64::from(time.rem_euclid(self.cell) != 0)
     }
 
-    /// The cohorts whose records were all there at `now`, of one stratum or of all.
+    /// The cohorts whose cell was over at `now`, of one stratum or of all.
     pub(super) fn seen(&self, stratum: Option<&str>, now: i64) -> impl Iterator<Item = Seen<'_>> {
         let wanted = move |name: &String| stratum.is_none_or(|wanted| wanted == name);
         let strata = self.strata.iter().filter(move |(name, _)| wanted(name));
-        strata.flat_map(|(_, cohorts)| cohorts.iter()).filter_map(move |(&index, cohort)| {
-            let age = now.checked_sub(cohort.last).filter(|age| *age >= 0)? / self.cell;
-            Some(Seen { cohort, index, age: u32::try_from(age).unwrap_or(u32::MAX) })
+        let running = now.div_euclid(self.cell);
+        strata.flat_map(move |(_, cohorts)| cohorts.range(..running)).map(move |(&index, cohort)| {
+            let age = u32::try_from(now.saturating_sub(cohort.last) / self.cell).unwrap_or(u32::MAX);
+            Seen { cohort, index, age }
         })
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Rounds of expectation and maximisation at most.
 const MOST_ROUNDS: usize = 2_000;
-/// Shares that move by less than this have settled.
+/// Shares that move by less than this in a round have settled.
 const SETTLED: f64 = 1e-9;
 
 /// Counts of one stratum by block of time. Blocks are as long as the window in question; each has a share of its own.
@@ -32,25 +32,21 @@ struct Block {
 /// What fits a triangle best.
 #[derive(Debug, Clone)]
 pub(super) struct Fit {
-    /// Share of outcome 1 among the records of the window.
-    pub(super) share: f64,
+    /// Share of outcome 1 in each block.
+    shares: Vec<f64>,
+    /// By outcome: the probability of each delay, and last of a longer one than any that occurs.
+    laws: [Vec<f64>; 2],
+    window: usize,
     /// Records of the window.
     pub(super) records: f64,
-    /// By outcome: the probability that a label has arrived by each of the delays.
-    pub(super) arrived: [Vec<f64>; 2],
 }
 
 impl Triangle {
     /// Blocks of `length` cells, one of which begins at cell `start`. A block counts half for every `half_life` cells
     /// that lie between it and the window. None if the window is empty.
-    pub(super) fn new<'a>(
-        cohorts: impl Iterator<Item = Seen<'a>> + Clone,
-        start: i64,
-        length: i64,
-        half_life: f64,
-    ) -> Option<Self> {
+    pub(super) fn new(cohorts: &[Seen<'_>], start: i64, length: i64, half_life: f64) -> Option<Self> {
         let mut delays: Vec<u32> =
-            cohorts.clone().flat_map(|cohort| cohort.arrivals().map(|(cell, _)| cell)).collect();
+            cohorts.iter().flat_map(|cohort| cohort.arrivals().map(|(cell, _)| cell)).collect();
         delays.sort_unstable();
         delays.dedup();
         let mut blocks: BTreeMap<i64, Block> = BTreeMap::new();
@@ -90,6 +86,14 @@ impl Triangle {
     /// says. Blocks enter `g` by their weights.
     pub(super) fn fit(&self) -> Fit {
         let support = self.delays.len() + 1;
+        let law = vec![1.0 / support as f64; support];
+        let shares = vec![0.5; self.blocks.len()];
+        self.fit_from(Fit { shares, laws: [law.clone(), law], window: self.window, records: 0.0 })
+    }
+
+    /// The same, begun from a fit of similar counts.
+    pub(super) fn fit_from(&self, mut fit: Fit) -> Fit {
+        let support = self.delays.len() + 1;
         // Weighted labels by outcome and delay: what is known of `g`.
         let mut known = [vec![0.0; support], vec![0.0; support]];
         for block in &self.blocks {
@@ -97,28 +101,25 @@ impl Triangle {
                 sums.iter_mut().zip(arrivals).for_each(|(sum, count)| *sum += block.weight * count);
             }
         }
+        // An outcome that never occurs has no share.
         let occurs = known.each_ref().map(|sums| sums.iter().any(|count| *count > 0.0));
-        let start = match occurs {
-            [true, false] => 0.0,
-            [false, true] => 1.0,
-            _ => 0.5,
-        };
-        let mut shares = vec![start; self.blocks.len()];
-        let mut laws = [vec![1.0 / support as f64; support], vec![1.0 / support as f64; support]];
+        match occurs {
+            [true, false] => fit.shares.fill(0.0),
+            [false, true] => fit.shares.fill(1.0),
+            _ => {}
+        }
         for _ in 0..MOST_ROUNDS {
-            let before = shares.get(self.window).copied();
-            self.round(&known, &mut shares, &mut laws);
-            let moved = before.zip(shares.get(self.window)).map_or(0.0, |(a, b)| f64::abs(a - b));
-            if moved < SETTLED {
+            if self.round(&known, &mut fit.shares, &mut fit.laws) < SETTLED {
                 break;
             }
         }
-        let records = self.blocks.get(self.window).map_or(0.0, Block::records);
-        let arrived = laws.map(|law| running(law.into_iter().take(support - 1)));
-        Fit { share: shares.get(self.window).copied().unwrap_or(start), records, arrived }
+        fit.records = self.blocks.get(self.window).map_or(0.0, Block::records);
+        fit
     }
 
-    fn round(&self, known: &[Vec<f64>; 2], shares: &mut [f64], laws: &mut [Vec<f64>; 2]) {
+    /// One round; returns by how much a share moved at most.
+    fn round(&self, known: &[Vec<f64>; 2], shares: &mut [f64], laws: &mut [Vec<f64>; 2]) -> f64 {
+        let mut moved = 0.0;
         // P(delay beyond the first k | outcome), for k from 0.
         let beyond = laws.each_ref().map(|law| {
             let mut tail = 0.0;
@@ -153,7 +154,9 @@ impl Triangle {
                 }
             }
             if negatives + positives > 0.0 {
-                *share = positives / (negatives + positives);
+                let fitted = positives / (negatives + positives);
+                moved = f64::max(moved, (fitted - *share).abs());
+                *share = fitted;
             }
         }
         for ((law, known), spread) in laws.iter_mut().zip(known).zip(&spread) {
@@ -167,6 +170,7 @@ impl Triangle {
                 law.iter_mut().for_each(|mass| *mass /= total);
             }
         }
+        moved
     }
 }
 
@@ -177,21 +181,28 @@ impl Block {
 }
 
 impl Fit {
+    /// Share of outcome 1 among the records of the window.
+    pub(super) fn share(&self) -> f64 {
+        self.shares.get(self.window).copied().unwrap_or(0.5)
+    }
+
+    /// By outcome: the probability that a label has arrived by each of the delays.
+    pub(super) fn arrived(&self) -> [Vec<f64>; 2] {
+        self.laws.each_ref().map(|law| {
+            let mut sum = 0.0;
+            let delays = law.iter().take(law.len().saturating_sub(1));
+            delays
+                .map(|mass| {
+                    sum += mass;
+                    f64::min(sum, 1.0)
+                })
+                .collect()
+        })
+    }
+
     /// Share of the window's labels whose delay is longer than any that was seen.
     pub(super) fn unseen(&self) -> f64 {
-        let [never, positive] =
-            self.arrived.each_ref().map(|arrived| 1.0 - arrived.last().copied().unwrap_or(0.0));
-        ((1.0 - self.share) * never + self.share * positive).clamp(0.0, 1.0)
+        let [negative, positive] = self.laws.each_ref().map(|law| law.last().copied().unwrap_or(0.0));
+        (1.0 - self.share()) * negative + self.share() * positive
     }
-}
-
-/// Sums so far.
-fn running(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut sum = 0.0;
-    values
-        .map(|value| {
-            sum += value;
-            f64::min(sum, 1.0)
-        })
-        .collect()
 }

@@ -34,9 +34,8 @@ pub struct PoweredMean {
 /// ```
 /// use steersman_stats::labels::powered::powered_mean;
 /// let found = powered_mean(&[0.0, 1.0, 1.0, 0.0], &[0.2, 0.8, 0.6, 0.4], &[0.3, 0.9, 0.6, 0.6]).unwrap();
-/// // cov(Y, F) = 0.1, var F = 0.052_857 over all seven: 0.1 / ((1 + 4/3) 0.052_857) = 0.810_8.
-/// assert!((found.lambda - 0.810_810_810_8).abs() < 1e-9);
-/// assert!((found.mean.value - 0.581_081_081_1).abs() < 1e-9);
+/// assert!((found.lambda - 0.875).abs() < 1e-9); // 0.1 / ((1 + 4/4) 0.4/7)
+/// assert!((found.mean.value - 0.5875).abs() < 1e-9); // 0.875 * 0.6 + 0.5 - 0.875 * 0.5
 /// ```
 pub fn powered_mean(
     losses: &[f64],
