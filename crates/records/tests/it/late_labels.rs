@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use steersman_stats::labels::DelayModel;
+use steersman_stats::labels::powered::tuned_mean;
 
 const DAY: i64 = 86_400;
 const FILE: &str =
@@ -16,7 +17,6 @@ struct Bookings {
     booked: Vec<i64>,
     known: Vec<i64>,
     cancelled: Vec<bool>,
-    lead_days: Vec<i64>,
 }
 
 /// The bookings, times in seconds; none where the file is not at hand.
@@ -26,7 +26,7 @@ fn bookings() -> Option<Bookings> {
         return None;
     };
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-    let mut all = Bookings { booked: vec![], known: vec![], cancelled: vec![], lead_days: vec![] };
+    let mut all = Bookings { booked: vec![], known: vec![], cancelled: vec![] };
     for batch in reader {
         let batch = batch.unwrap();
         let whole = |column: &ArrayRef| {
@@ -40,21 +40,19 @@ fn bookings() -> Option<Bookings> {
         all.booked.extend(times("ts"));
         all.known.extend(times("label_ts"));
         all.cancelled.extend(numbers("label").iter().map(|label| *label == 1));
-        all.lead_days.extend(numbers("lead_time"));
     }
     Some(all)
 }
 
 impl Bookings {
     /// What was known at `now`: later bookings and labels are not in it.
-    fn model(&self, now: i64, stratum: impl Fn(i64) -> &'static str) -> DelayModel {
+    fn model(&self, now: i64) -> DelayModel {
         let mut model = DelayModel::new(DAY).unwrap();
         for row in (0..self.booked.len()).filter(|&row| self.booked[row] < now) {
-            let stratum = stratum(self.lead_days[row]);
-            model.add_records(stratum, &[self.booked[row]]);
+            model.add_records("all", &[self.booked[row]]);
             if self.known[row] <= now {
                 let (booked, known) = (&self.booked[row..=row], &self.known[row..=row]);
-                model.add_labels(stratum, booked, known, &self.cancelled[row..=row]).unwrap();
+                model.add_labels("all", booked, known, &self.cancelled[row..=row]).unwrap();
             }
         }
         model
@@ -73,57 +71,81 @@ fn first_of(year: i16, month: i8) -> i64 {
     format!("{year}-{month:02}-01T00:00:00Z").parse::<Timestamp>().unwrap().as_second()
 }
 
-fn lead(days: i64) -> &'static str {
-    match days {
-        ..=7 => "within a week",
-        8..=30 => "within a month",
-        _ => "later",
+/// Delays learnt two months ago count half.
+const HALF_LIFE: f64 = 60.0 * DAY as f64;
+
+#[test]
+fn bookings_of_august_2016_as_seen_on_the_first_of_september() {
+    let Some(bookings) = bookings() else { return };
+    let (from, now) = (first_of(2016, 8), first_of(2016, 9));
+    let model = bookings.model(now);
+    let truth = bookings.truth(from, now);
+    assert!((truth - 0.249).abs() < 0.001);
+    // Half of the labels are there, and cancellations are too many among them.
+    let maturity = model.maturity(from..now, now).unwrap();
+    assert!((0.45..0.6).contains(&maturity.share()) && !maturity.is_final(), "{maturity:?}");
+    let horizon = model.curve(None, now).unwrap().age_of(0.99).unwrap();
+    let dependence = model.dependence(horizon, now).unwrap();
+    assert!(dependence.matters() && dependence.rate_ratio > 1.25, "{dependence:?}");
+    assert_eq!(dependence.medians.map(|median| median / DAY), [12, 8]);
+    let found = model.corrected(from..now, now, HALF_LIFE, 1).unwrap();
+    assert!(found.so_far.value > 0.33 && found.so_far.low > truth, "{:?}", found.so_far);
+    assert!((found.share.value - truth).abs() < 0.02, "{:?}", found.share);
+    assert!(found.share.low < truth && truth < found.share.high, "{:?}", found.share);
+    assert!(found.trials.len() >= 8 && found.share.high - found.share.low < 0.25);
+    // Asked today about that day, the answer is the same.
+    assert_eq!(bookings.model(i64::MAX).corrected(from..now, now, HALF_LIFE, 1).unwrap(), found);
+    // The weights of the labelled rows lead to the same share.
+    let rows = || (0..bookings.booked.len()).filter(|&row| (from..now).contains(&bookings.booked[row]));
+    let outcomes: Vec<Option<f64>> = rows()
+        .map(|row| (bookings.known[row] <= now).then(|| f64::from(u8::from(bookings.cancelled[row]))))
+        .collect();
+    let arrivals: Vec<f64> = rows()
+        .map(|row| {
+            let cancelled = bookings.cancelled[row] && bookings.known[row] <= now;
+            found.arrived_by("all", cancelled, now - bookings.booked[row]).unwrap()
+        })
+        .collect();
+    let weighted = tuned_mean(&vec![0.5; arrivals.len()], &outcomes, &arrivals).unwrap().mean;
+    println!(
+        "so far {:.3}, corrected {:?}, weighted {weighted:?}, truth {truth:.3}",
+        found.so_far.value, found.share
+    );
+    assert!((weighted.value - truth).abs() < 0.04, "{weighted:?}");
+    // How fast the past is forgotten moves the estimate, not beyond its interval.
+    for days in [30, 120, 100_000] {
+        let found = model.corrected(from..now, now, (days * DAY) as f64, 1).unwrap();
+        assert!(found.share.low < truth && truth < found.share.high, "{days}: {:?}", found.share);
+        assert!(found.share.value < found.so_far.value - 0.03, "{days}: {:?}", found.share);
     }
+    // Who would rather wait looks at a window that ended two months ago.
+    let last = model.latest_final(31 * DAY, now).unwrap().unwrap();
+    assert_eq!((now - last.end) / DAY, 63);
 }
 
 #[test]
-fn table() {
+fn other_months_as_seen_at_their_ends() {
     let Some(bookings) = bookings() else { return };
-    for (name, stratum) in [("one", (|_| "all") as fn(i64) -> &'static str), ("lead", lead)] {
-        let (mut inside, mut n, mut sq, mut sf) = (0, 0, 0.0, 0.0);
-        for step in 0..20 {
-            let (year, month) = (2015 + ((9 + step) / 12) as i16, ((9 + step) % 12 + 1) as i8);
-            let (ny, nm) = (2015 + ((10 + step) / 12) as i16, ((10 + step) % 12 + 1) as i8);
-            let (from, to) = (first_of(year, month), first_of(ny, nm));
-            let truth = bookings.truth(from, to);
-            let started = std::time::Instant::now();
-            let model = bookings.model(to, stratum);
-            match model.corrected(from..to, to, (60 * DAY) as f64, 1) {
-                Ok(found) => {
-                    let m = model.maturity(from..to, to).unwrap();
-                    println!(
-                        "{name} {year}-{month:02} so far {:.3} corrected {:.3} [{:.3}, {:.3}] truth {truth:.3} unseen {:.3} trials {} err {:?} maturity {:.2} arr {} exp {:.0} {:?}",
-                        found.so_far.value,
-                        found.share.value,
-                        found.share.low,
-                        found.share.high,
-                        found.unseen,
-                        found.trials.len(),
-                        found.usual_error(),
-                        m.share(),
-                        m.arrived,
-                        m.expected,
-                        started.elapsed()
-                    );
-                    if step >= 2 {
-                        n += 1;
-                        inside += usize::from(found.share.low <= truth && truth <= found.share.high);
-                        sq += (found.share.value - truth).powi(2);
-                        sf += (found.so_far.value - truth).powi(2);
-                    }
-                }
-                Err(e) => println!("{year}-{month} {e}"),
-            }
-        }
+    let (mut inside, mut off, mut off_so_far) = (0, 0.0, 0.0);
+    let months: Vec<(i16, i8)> =
+        (1..=12).map(|month| (2016, month)).chain((1..=6).map(|month| (2017, month))).collect();
+    println!("month    so far  corrected                truth");
+    for pair in months.windows(2) {
+        let [(year, month), (next_year, next_month)] = [pair[0], pair[1]];
+        let (from, now) = (first_of(year, month), first_of(next_year, next_month));
+        let found = bookings.model(now).corrected(from..now, now, HALF_LIFE, 1).unwrap();
+        let (share, so_far, truth) = (found.share, found.so_far.value, bookings.truth(from, now));
         println!(
-            "{name} inside {inside}/{n} rmse {} so far {}",
-            (sq / n as f64).sqrt(),
-            (sf / n as f64).sqrt()
+            "{year}-{month:02}  {so_far:.3}   {:.3} [{:.3}, {:.3}]  {truth:.3}",
+            share.value, share.low, share.high
         );
+        inside += usize::from(share.low <= truth && truth <= share.high);
+        off += (share.value - truth).powi(2);
+        off_so_far += (so_far - truth).powi(2);
     }
+    let count = months.len() - 1;
+    let (off, off_so_far) = ((off / count as f64).sqrt(), (off_so_far / count as f64).sqrt());
+    println!("off by {off:.3} with, {off_so_far:.3} without correction; {inside} of {count} intervals hold");
+    assert!(off < 0.55 * off_so_far, "{off} against {off_so_far}");
+    assert!(inside + 1 >= count, "{inside} of {count}");
 }

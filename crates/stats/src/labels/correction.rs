@@ -15,8 +15,6 @@ use std::ops::Range;
 const RESAMPLES: usize = 200;
 /// Earlier windows that a correction is tried on, at most.
 const MOST_TRIALS: usize = 12;
-/// Fewer trials than this say nothing.
-const FEWEST_TRIALS: usize = 3;
 /// Labels of each outcome that the delays must be learnt from.
 const FEWEST_LABELS: u64 = 20;
 
@@ -80,9 +78,9 @@ impl DelayModel {
     ///
     /// The interval is the wider of two. One resamples all counts `RESAMPLES` times from `seed` (Poisson). The other
     /// looks back: the same correction, made when earlier windows were as young, was off by so much (root mean square of
-    /// the log odds, Student's quantile); it knows of delays that change with the season or come in groups. Where fewer
-    /// than three earlier windows can be looked at, `trials` is short and the interval is the first one alone: then wait,
-    /// and look at [`latest_final`](DelayModel::latest_final).
+    /// the log odds, Student's quantile); it knows of delays that change with the season or come in groups. Where no
+    /// earlier window can be looked at, `trials` is empty and the interval is the first one alone: then wait, and look at
+    /// [`latest_final`](DelayModel::latest_final).
     ///
     /// ```
     /// use steersman_stats::labels::DelayModel;
@@ -107,7 +105,7 @@ impl DelayModel {
         half_life: f64,
         seed: u64,
     ) -> Result<Correction, StatsError> {
-        if !(half_life > 0.0) {
+        if half_life.is_nan() || half_life <= 0.0 {
             return Err(StatsError::Domain("a half-life is above 0"));
         }
         let strata = self.fitted(&window, now, half_life);
@@ -201,7 +199,7 @@ impl Correction {
         Some(count.checked_sub(1).and_then(|index| arrived.get(index)).copied().unwrap_or(0.0))
     }
 
-    /// By how much such a correction is off, in log odds (root mean square over the trials); none below three trials.
+    /// By how much such a correction is off, in log odds (root mean square over the trials); none without trials.
     pub fn usual_error(&self) -> Option<f64> {
         usual_error(&self.trials, self.records)
     }
@@ -229,7 +227,7 @@ fn usual_error(trials: &[Trial], records: u64) -> Option<f64> {
     let square =
         |trial: &Trial| (log_odds(trial.corrected, records) - log_odds(trial.truth, records)).powi(2);
     let sum: f64 = trials.iter().map(square).sum();
-    (trials.len() >= FEWEST_TRIALS).then(|| (sum / trials.len() as f64).sqrt())
+    (!trials.is_empty()).then(|| (sum / trials.len() as f64).sqrt())
 }
 
 /// The wider of the intervals from resampling and from trials.

@@ -7,8 +7,10 @@ use crate::interval::{Interval, newcombe, wilson};
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 use std::collections::BTreeMap;
 
-/// An early share that is off by less than this does not matter.
+/// An early share that is off by less than this does not matter,
 const LEAST_BIAS: f64 = 0.02;
+/// nor do labels of one outcome that arrive less than this many times as fast.
+const LEAST_RATIO: f64 = 1.25;
 /// Evidence that is asked for before the delay is said to depend on the outcome.
 const LEVEL: f64 = 0.01;
 
@@ -39,9 +41,12 @@ pub struct Dependence {
 }
 
 impl Dependence {
-    /// Whether "labels so far" give a wrong picture: the delays differ, beyond doubt and by enough to matter.
+    /// Whether "labels so far" give a wrong picture: the delays differ beyond doubt, and one outcome arrives at least 1.25
+    /// times as fast or the early share is off by two points.
     pub fn matters(&self) -> bool {
-        self.test.p_value < LEVEL && self.bias_test.p_value < LEVEL && self.bias.value.abs() >= LEAST_BIAS
+        let faster = self.rate_ratio >= LEAST_RATIO || self.rate_ratio <= 1.0 / LEAST_RATIO;
+        let biased = self.bias_test.p_value < LEVEL && self.bias.value.abs() >= LEAST_BIAS;
+        self.test.p_value < LEVEL && (faster || biased)
     }
 }
 
