@@ -23,8 +23,8 @@ const FEWEST_LABELS: u64 = 20;
 pub struct Correction {
     /// Share of outcome 1 among all records of the window.
     pub share: Interval,
-    /// Share of outcome 1 among the labels that are there: biased if the delay depends on the outcome.
-    pub so_far: Interval,
+    /// Share of outcome 1 among the labels that are there: biased if the delay depends on the outcome. None without labels.
+    pub so_far: Option<Interval>,
     /// Records of the window.
     pub records: u64,
     /// Labels that are there.
@@ -76,7 +76,7 @@ impl DelayModel {
     /// slowly: a block counts half for every `half_life` seconds between it and the window (twice the window is a good
     /// choice). Strata are fitted by themselves and put together by their records.
     ///
-    /// The interval is the wider of two. One resamples all counts `RESAMPLES` times from `seed` (Poisson). The other
+    /// The interval is the wider of two. One resamples all counts 200 times from `seed` (Poisson). The other
     /// looks back: the same correction, made when earlier windows were as young, was off by so much (root mean square of
     /// the log odds, Student's quantile); it knows of delays that change with the season or come in groups. Where no
     /// earlier window can be looked at, `trials` is empty and the interval is the first one alone: then wait, and look at
@@ -94,7 +94,7 @@ impl DelayModel {
     ///     }
     /// }
     /// let found = model.corrected(36..40, 40, 8.0, 1).unwrap();
-    /// assert!(found.so_far.value > 0.45); // three times 40 of 60, 80 and 100
+    /// assert!(found.so_far.unwrap().value > 0.45); // three times 40 of 60, 80 and 100
     /// assert!((found.share.value - 0.4).abs() < 1e-6 && found.share.low < 0.4 && found.share.high > 0.4);
     /// assert!((found.arrived_by("all", false, 2).unwrap() - 2.0 / 3.0).abs() < 1e-6);
     /// ```
@@ -122,11 +122,7 @@ impl DelayModel {
         }
         let trials = self.trials(&window, now, half_life);
         let interval = spread(share, &strata, &trials, records, seed)?;
-        let so_far = if arrived > 0 {
-            wilson(positive, positive + negative)?
-        } else {
-            Interval { value: share, low: 0.0, high: 1.0 }
-        };
+        let so_far = (arrived > 0).then(|| wilson(positive, positive + negative)).transpose()?;
         let share = Interval {
             value: share,
             low: interval.low * (1.0 - unseen),
@@ -192,7 +188,7 @@ impl Correction {
     /// the window has no records of the stratum.
     pub fn arrived_by(&self, stratum: &str, outcome: bool, age: i64) -> Option<f64> {
         let delays = self.delays.get(stratum)?;
-        let full = age.div_euclid(self.cell) * self.cell;
+        let full = age.div_euclid(self.cell).saturating_mul(self.cell);
         let count = delays.ages.partition_point(|delay| *delay <= full);
         let [negative, positive] = &delays.arrived;
         let arrived = if outcome { positive } else { negative };

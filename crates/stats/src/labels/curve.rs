@@ -152,15 +152,12 @@ impl DelayModel {
         Ok(maturity)
     }
 
-    /// The latest window of `length` seconds, ending at a cell before `now`, that is final: what to look at where a young
-    /// window cannot be corrected. None when none is.
+    /// The latest window of `length` seconds, ending with a cohort before `now`, that is final: what to look at where a
+    /// young window cannot be corrected. None when none is.
     pub fn latest_final(&self, length: i64, now: i64) -> Result<Option<Range<i64>>, StatsError> {
         if length < self.cell() {
             return Err(StatsError::Domain("a window lasts at least one cell of time"));
         }
-        let Some(first) = self.seen(None, now).map(|cohort| cohort.index).min() else {
-            return Ok(None);
-        };
         let curves: BTreeMap<&str, Curve> = self
             .strata()
             .filter_map(|stratum| Some((stratum, self.curve_or_all(stratum, now).ok()?)))
@@ -174,15 +171,14 @@ impl DelayModel {
                 *expected += cohort.records() as f64 * curve.arrived_by_cell(cohort.age).share();
             }
         }
-        let span = length / self.cell();
-        let mut end = now.div_euclid(self.cell());
-        while end - span >= first {
-            let window = cells.range(end - span..end).map(|(_, counts)| counts);
+        let Some((&first, _)) = cells.first_key_value() else { return Ok(None) };
+        for end in cells.keys().rev().map(|index| index + 1) {
+            let start = end.saturating_sub(length / self.cell());
+            let window = cells.range(start..end).map(|(_, counts)| counts);
             let (records, expected) = window.fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
-            if records > 0.0 && expected >= FINAL * records {
-                return Ok(Some((end - span) * self.cell()..end * self.cell()));
+            if start >= first && records > 0.0 && expected >= FINAL * records {
+                return Ok(Some(start * self.cell()..end * self.cell()));
             }
-            end -= 1;
         }
         Ok(None)
     }

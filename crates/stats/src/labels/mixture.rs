@@ -51,9 +51,9 @@ impl Triangle {
         delays.dedup();
         let mut blocks: BTreeMap<i64, Block> = BTreeMap::new();
         for cohort in cohorts {
-            let number = (cohort.index - start).div_euclid(length);
+            let number = cohort.index.saturating_sub(start).div_euclid(length);
             let block = blocks.entry(number).or_insert_with(|| Block {
-                weight: 0.5f64.powf(number.abs() as f64 * length as f64 / half_life),
+                weight: 0.5f64.powf((number as f64 * length as f64).abs() / half_life),
                 arrivals: [vec![0.0; delays.len()], vec![0.0; delays.len()]],
                 waiting: vec![0.0; delays.len() + 1],
             });
