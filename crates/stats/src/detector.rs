@@ -76,11 +76,49 @@ impl Detector {
     }
 }
 
+/// The limit for a [`HarmDetector`]: an upper bound of the mean loss in the reference, at level `delta`, plus what is
+/// tolerated. The bound is the empirical Bernstein bound `mean + sqrt(2 var ln(2/delta) / n) + 7 ln(2/delta) / (3 (n - 1))`
+/// (Maurer and Pontil, COLT 2009, theorem 4) for losses in `[0, 1]`, valid at any `n`. If the mean loss exceeds the
+/// reference's by no more than `tolerance`, it exceeds the limit with probability at most `delta`.
+///
+/// ```
+/// let losses: Vec<f64> = (0..10_000).map(|row| f64::from(u8::from(row % 10 == 0))).collect();
+/// let limit = steersman_stats::detector::harm_limit(&losses, 0.01, 0.05).unwrap();
+/// assert!((limit - 0.119_009_5).abs() < 1e-6); // 0.1 + 0.008_148_7 + 0.000_860_8 + 0.01
+/// ```
+pub fn harm_limit(losses: &[f64], tolerance: f64, delta: f64) -> Result<f64, StatsError> {
+    if losses.len() < 2 {
+        return Err(StatsError::TooFew { needed: 2, got: losses.len() });
+    }
+    if !losses.iter().all(|loss| (0.0..=1.0).contains(loss)) {
+        return Err(StatsError::Domain("a loss is between 0 and 1"));
+    }
+    if !(tolerance >= 0.0 && delta > 0.0 && delta < 1.0) {
+        return Err(StatsError::Domain("a tolerance is not negative, a level is between 0 and 1"));
+    }
+    let count = losses.len() as f64;
+    let mean = losses.iter().sum::<f64>() / count;
+    let variance = losses.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    let log = (2.0 / delta).ln();
+    let limit = mean + (2.0 * variance * log / count).sqrt() + 7.0 * log / (3.0 * (count - 1.0)) + tolerance;
+    if limit < 1.0 {
+        Ok(limit)
+    } else {
+        Err(StatsError::Domain("the reference is too small to bound its loss below 1"))
+    }
+}
+
 /// An e-detector for harm: steps are windows, evidence is a bet on each loss against the limit (Podkopaev and Ramdas,
-/// *Tracking the risk of a deployed model*, ICLR 2022, arXiv 2110.06177; aGRAPA bets from past losses only).
+/// *Tracking the risk of a deployed model*, ICLR 2022, arXiv 2110.06177; aGRAPA bets from past losses only, Waudby-Smith
+/// and Ramdas, JRSS B 2024, section B.3).
+///
+/// A loss `l` multiplies the evidence by `1 + b (l - limit)`, `b = clip((mean - limit) / (variance + (mean - limit)^2), 0,
+/// 0.5 / limit)`, mean and variance of the losses before it and of one pseudo-observation (mean 1/2, variance 1/4). Past
+/// losses fade, so that a late rise is met with a bet that fits; any bet that depends on the past alone is valid.
 ///
 /// Losses are in `[0, 1]`. The expected number of windows to a false alarm is at least `1/alpha` as long as the mean
-/// loss, given the past, is at most `limit`.
+/// loss, given the past, is at most `limit`. Labels that arrive sooner when they are bad break that: where the delay
+/// depends on the outcome (see [`dependence`](crate::labels::dependence)), give it windows that are final.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HarmDetector {
     limit: f64,
@@ -96,7 +134,7 @@ impl HarmDetector {
         if !(limit > 0.0 && limit < 1.0) {
             return Err(StatsError::Domain("the limit of a loss is between 0 and 1"));
         }
-        Ok(Self { limit, detector: Detector::new(), weight: 0.0, mean: limit, squares: 0.0 })
+        Ok(Self { limit, detector: Detector::new(), weight: 1.0, mean: 0.5, squares: 0.25 })
     }
 
     /// The limit.
@@ -114,8 +152,8 @@ impl HarmDetector {
 
     fn bet(&mut self, loss: f64) -> f64 {
         let drift = self.mean - self.limit;
-        let variance = (0.25 + self.squares) / (self.weight + 1.0);
-        let bet = (drift / (variance + drift * drift)).clamp(0.0, 0.5 / self.limit);
+        let variance = self.squares / self.weight;
+        let bet = if drift > 0.0 { (drift / (variance + drift * drift)).min(0.5 / self.limit) } else { 0.0 };
         let log = (bet * (loss - self.limit)).ln_1p();
         self.weight = self.weight * MEMORY + 1.0;
         let delta = loss - self.mean;

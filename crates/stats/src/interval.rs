@@ -4,6 +4,9 @@ use crate::error::{StatsError, finite};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
 
+/// The quantile of the standard normal distribution at 0.975.
+pub(crate) const Z_95: f64 = 1.959_963_984_540_054;
+
 /// An estimate with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
@@ -50,10 +53,14 @@ pub fn mean_interval(values: &[f64]) -> Result<Interval, StatsError> {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    let t = StudentsT::new(0.0, 1.0, count - 1.0)
-        .map_err(|_| StatsError::Domain("degrees of freedom are positive"))?;
-    let half = t.inverse_cdf(0.975) * (variance / count).sqrt();
+    let half = student_quantile(count - 1.0)? * (variance / count).sqrt();
     Ok(Interval { value: mean, low: mean - half, high: mean + half })
+}
+
+/// The quantile of Student's distribution at 0.975.
+pub(crate) fn student_quantile(freedom: f64) -> Result<f64, StatsError> {
+    let law = StudentsT::new(0.0, 1.0, freedom);
+    Ok(law.map_err(|_| StatsError::Domain("degrees of freedom are positive"))?.inverse_cdf(0.975))
 }
 
 /// Wilson's score interval of a share: `hits` of `count` (E. B. Wilson, JASA 22, 1927).
@@ -69,13 +76,16 @@ pub fn wilson(hits: u64, count: u64) -> Result<Interval, StatsError> {
     if hits > count {
         return Err(StatsError::Domain("more hits than trials"));
     }
-    let (hits, count) = (hits as f64, count as f64);
-    let z = normal_quantile(0.975)?;
-    let share = hits / count;
+    Ok(wilson_share(hits as f64 / count as f64, count as f64))
+}
+
+/// Wilson's interval of a share in `[0, 1]` of a number of trials that need not be whole.
+pub(crate) fn wilson_share(share: f64, count: f64) -> Interval {
+    let z = Z_95;
     let denominator = 1.0 + z * z / count;
     let centre = (share + z * z / (2.0 * count)) / denominator;
     let half = z / denominator * (share * (1.0 - share) / count + z * z / (4.0 * count * count)).sqrt();
-    Ok(Interval { value: share, low: (centre - half).max(0.0), high: (centre + half).min(1.0) })
+    Interval { value: share, low: (centre - half).max(0.0), high: (centre + half).min(1.0) }
 }
 
 /// Newcombe's interval of the difference of two independent shares, `first - second` (R. G. Newcombe, Statistics in

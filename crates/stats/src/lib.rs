@@ -5,6 +5,7 @@
 //!
 //! - [`profile`]: what one column looks like; profiles merge.
 //! - [`distance`]: how far two distributions are apart.
+//! - [`labels`]: labels that arrive late, and performance with few of them.
 //! - [`metric`]: how good predictions were, with intervals.
 //! - [`interval`]: intervals of means, shares and differences.
 //! - [`sequential`]: evidence that may be looked at after every observation.
@@ -26,6 +27,7 @@ pub mod harm;
 pub mod estimate;
 pub mod interval;
 pub mod learn;
+pub mod labels;
 pub mod metric;
 pub mod multivariate;
 pub mod profile;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod frames;
+mod late_labels;
 mod log;
 mod references;
 

@@ -7,6 +7,7 @@ mod harm;
 mod estimate;
 mod joint_drift;
 mod multivariate;
+mod labels;
 mod properties;
 mod quality;
 mod random;

@@ -5,7 +5,7 @@ use steersman_stats::detector::{Detector, HarmDetector, calibrate};
 use steersman_stats::sequential::{ArmProcess, MeanProcess, RateProcess, SampleRatio};
 
 /// Share of `runs` in which `run` is true.
-fn share(runs: u64, mut run: impl FnMut(&mut Random) -> bool) -> f64 {
+pub(crate) fn share(runs: u64, mut run: impl FnMut(&mut Random) -> bool) -> f64 {
     (0..runs).filter(|seed| run(&mut Random(seed * 1_000_003))).count() as f64 / runs as f64
 }
 
@@ -130,4 +130,38 @@ fn harm_is_found_within_days_and_false_alarms_keep_to_their_budget() {
     let mut days: Vec<usize> = (0..50).map(|seed| alarm_day(seed, 0.24, 365).unwrap()).collect();
     days.sort_unstable();
     assert!(days[25] <= 10, "median {} days", days[25]);
+}
+
+/// Labels up to the alarm of one e-process at level 0.05 against a limit of 0.10, if there is one among `most`.
+fn labels_to_alarm(random: &mut Random, loss: f64, most: u32) -> Option<u32> {
+    let mut detector = HarmDetector::new(0.10).unwrap();
+    let mut log_e = 0.0;
+    (1..=most).find(|_| {
+        log_e += detector.observe(&[f64::from(u8::from(random.chance(loss)))]);
+        log_e >= 20f64.ln()
+    })
+}
+
+/// The table of *Tracking the risk of a deployed model* with aGRAPA bets: medians of 2236, 276, 84 and 31 labels at losses
+/// of 0.12, 0.15, 0.20 and 0.30, and 3 % false alarms.
+#[test]
+fn harm_takes_as_many_labels_as_published() {
+    let runs = 400;
+    let median = |loss: f64, most: u32| {
+        let mut labels: Vec<u32> = (0..runs)
+            .map(|seed| labels_to_alarm(&mut Random(seed * 15_485_863), loss, most).unwrap_or(u32::MAX))
+            .collect();
+        labels.sort_unstable();
+        labels[labels.len() / 2]
+    };
+    // Three standard errors of the median of that many runs.
+    for (loss, published, error) in [(0.15, 276, 48), (0.20, 84, 12), (0.30, 31, 4)] {
+        let ours = median(loss, 20_000);
+        assert!(ours.abs_diff(published) <= error, "{ours} labels at {loss}, published are {published}");
+    }
+    // Near the limit ours is quicker than published.
+    let ours = median(0.12, 20_000);
+    assert!((1_000..=2_236).contains(&ours), "{ours} labels at 0.12");
+    let false_alarms = share(1_000, |random| labels_to_alarm(random, 0.10, 10_000).is_some());
+    assert!(false_alarms <= 0.05 && (false_alarms - 0.03).abs() <= 3.0 * 0.0054, "{false_alarms}");
 }
