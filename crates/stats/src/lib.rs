@@ -9,6 +9,7 @@
 //! - [`interval`]: intervals of means, shares and differences.
 //! - [`sequential`]: evidence that may be looked at after every observation.
 //! - [`detector`]: alarms with a false-alarm budget.
+//! - [`series`]: one operational series, watched point by point.
 
 pub mod detector;
 pub mod distance;
@@ -17,5 +18,6 @@ pub mod interval;
 pub mod metric;
 pub mod profile;
 pub mod sequential;
+pub mod series;
 
 pub use error::StatsError;
