@@ -4,6 +4,7 @@
 
 mod log;
 mod references;
+mod series;
 
 use jiff::Timestamp;
 use steersman_domain::record::Arm;

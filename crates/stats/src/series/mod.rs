@@ -4,14 +4,17 @@
 //! and whether the series has changed. [`window_score`] says how good such scores are where anomalies are known.
 //!
 //! Start reading at `monitor`; `season` finds daily and weekly patterns, `views` looks at the same point in several
-//! ways, `recent` is the bounded memory below all of them.
+//! ways, `evidence` turns distances into e-values and alarms, `recent` is the bounded memory below all of them.
 
+mod config;
+mod evidence;
 mod monitor;
 mod recent;
 mod score;
 mod season;
 mod views;
 
-pub use monitor::{Scale, SeriesConfig, SeriesMonitor, SeriesPoint, SeriesState};
+pub use config::{Scale, SeriesConfig};
+pub use monitor::{SeriesMonitor, SeriesPoint, SeriesState};
 pub use score::{Scored, Window, best_threshold, probation, window_score};
 pub use season::Season;

@@ -98,6 +98,11 @@ impl Recent {
         (1 + self.at_least(value)) as f64 / (self.len() + 1) as f64
     }
 
+    /// The same for values that are at most as large.
+    pub(super) fn lower_p_value(&self, value: f64) -> f64 {
+        (1 + self.sorted.partition_point(|known| *known <= value)) as f64 / (self.len() + 1) as f64
+    }
+
     fn at_least(&self, value: f64) -> usize {
         self.len() - self.sorted.partition_point(|known| *known < value)
     }

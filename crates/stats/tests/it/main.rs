@@ -4,4 +4,5 @@
 
 mod properties;
 mod references;
+mod series;
 mod simulations;

@@ -4,10 +4,10 @@ use steersman_stats::detector::{Detector, HarmDetector, calibrate};
 use steersman_stats::sequential::{ArmProcess, MeanProcess, RateProcess, SampleRatio};
 
 /// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): small, well mixed, the same everywhere.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
