@@ -18,6 +18,7 @@
 //! - [`estimate`]: how good predictions are, before the labels are there.
 //! - [`multivariate`]: changes of how columns hang together.
 //! - [`learn`]: small learners for estimators that need one.
+//! - [`series`]: one operational series, watched point by point.
 
 pub mod calibration;
 pub mod detector;
@@ -37,5 +38,6 @@ pub mod segment;
 mod ranking;
 pub mod sequential;
 pub mod stream;
+pub mod series;
 
 pub use error::StatsError;

@@ -6,6 +6,7 @@ mod frames;
 mod late_labels;
 mod log;
 mod references;
+mod series;
 
 use jiff::Timestamp;
 use steersman_domain::record::Arm;

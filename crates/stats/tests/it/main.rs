@@ -13,5 +13,6 @@ mod quality;
 mod random;
 mod references;
 mod segments;
+mod series;
 mod simulations;
 mod stream;

@@ -1,0 +1,20 @@
+//! Watching one operational series: traffic, a latency quantile, an error rate, a cost.
+//!
+//! [`SeriesMonitor`] takes one point at a time in bounded memory and says what was expected, how surprising the point is
+//! and whether the series has changed. [`window_score`] says how good such scores are where anomalies are known.
+//!
+//! Start reading at `monitor`; `season` finds daily and weekly patterns, `views` looks at the same point in several
+//! ways, `evidence` turns distances into e-values and alarms, `recent` is the bounded memory below all of them.
+
+mod config;
+mod evidence;
+mod monitor;
+mod recent;
+mod score;
+mod season;
+mod views;
+
+pub use config::{Scale, SeriesConfig};
+pub use monitor::{SeriesMonitor, SeriesPoint, SeriesState};
+pub use score::{Scored, Window, best_threshold, probation, window_score};
+pub use season::Season;
