@@ -1,6 +1,7 @@
 //! Late labels: statsmodels' and ppi_py's numbers, merge order, the past as it was, coverage.
 
-use crate::simulations::{Random, share};
+use crate::random::Random;
+use crate::simulations::share;
 use proptest::prelude::*;
 use serde_json::Value;
 use steersman_stats::interval::{Interval, mean_interval};

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod distance;
-mod harm;
 mod estimate;
+mod harm;
 mod joint_drift;
-mod multivariate;
 mod labels;
+mod multivariate;
 mod properties;
 mod quality;
 mod random;

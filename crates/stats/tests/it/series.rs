@@ -1,7 +1,7 @@
 //! Operational series: the benchmark's score against its formula in `tests/fixtures/make_series.py`, what the monitor
 //! promises about false alarms, changes, gaps and patterns, and its state.
 
-use crate::simulations::Random;
+use crate::random::Random;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::f64::consts::TAU;

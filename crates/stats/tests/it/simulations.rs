@@ -4,26 +4,6 @@ use crate::random::Random;
 use steersman_stats::detector::{Detector, HarmDetector, calibrate};
 use steersman_stats::sequential::{ArmProcess, MeanProcess, RateProcess, SampleRatio};
 
-<<<<<<< HEAD
-=======
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): small, well mixed, the same everywhere.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn chance(&mut self, p: f64) -> bool {
-        self.uniform() < p
-    }
-}
-
->>>>>>> series
 /// Share of `runs` in which `run` is true.
 pub(crate) fn share(runs: u64, mut run: impl FnMut(&mut Random) -> bool) -> f64 {
     (0..runs).filter(|seed| run(&mut Random(seed * 1_000_003))).count() as f64 / runs as f64
