@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 a finding (off course, an open incident, a failed verification), 2 wrong use or an error.
 
 mod client;
+mod compare;
 mod demo;
 mod init;
 mod learner;
@@ -28,6 +29,7 @@ struct Arguments {
 enum Command {
     Demo(demo::DemoArgs),
     Up(up::UpArgs),
+    Compare(compare::CompareArgs),
     Init(init::InitArgs),
     Apply(client::ApplyArgs),
     Status(client::StatusArgs),
@@ -70,6 +72,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Demo(args) => Box::pin(demo::run(args)).await?,
         Command::Up(args) => Box::pin(up::run(&args)).await?,
+        Command::Compare(args) => return compare::run(&args),
         Command::Init(args) => init::run(&args)?,
         Command::Apply(args) => client::apply(&args).await?,
         Command::Status(args) => return client::status(&args).await,

@@ -99,3 +99,40 @@ fn shorten(text: &str, length: usize) -> String {
         None => text.to_owned(),
     }
 }
+
+/// Progress of a command that works through steps, beside its result; nothing in a pipe.
+pub(crate) struct Steps(ProgressBar);
+
+/// Starts with a step of unknown length.
+pub(crate) fn steps(what: &'static str) -> Steps {
+    let bar = ProgressBar::new(0);
+    bar.set_draw_target(if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    });
+    if let Ok(style) = ProgressStyle::with_template("{bar:32.cyan/dim} {msg} {elapsed}") {
+        bar.set_style(style.progress_chars("━━╌"));
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    Steps(bar)
+}
+
+impl Steps {
+    /// Goes on with another step.
+    pub(crate) fn say(&self, what: &'static str) {
+        self.0.set_message(what);
+    }
+
+    /// So many of so many parts are done.
+    pub(crate) fn at(&self, done: usize, all: usize) {
+        self.0.set_length(all as u64);
+        self.0.set_position(done as u64);
+    }
+
+    /// Makes room for the result.
+    pub(crate) fn finish(self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -9,12 +9,14 @@
 //! | record, label | [`Record`], [`Label`] |
 //! | schema of a record | [`Schema`] |
 //! | window, measurement | [`Window`], [`Measurement`] |
+//! | comparison of two data sets | [`comparison::Comparison`] |
 //! | spec | [`ModelSpec`] |
 //! | fact, entry of the ledger | [`Fact`], [`Entry`] |
 //! | error kind | [`Problem`], [`ErrorKind`] |
 //!
 //! Start reading at [`fact`]: what can be in the ledger is what the platform can do.
 
+pub mod comparison;
 pub mod fact;
 pub mod id;
 pub mod measurement;

@@ -75,12 +75,12 @@ impl Scale {
 }
 
 /// Escapes text for SVG.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// About five round numbers in a range.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
+pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let raw = (high - low) / 6.0;
     let power = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 2.5, 5.0, 10.0]
@@ -93,7 +93,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
     (first..=last).map(|index| index as f64 * step).collect()
 }
 
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = if value.abs() >= 100.0 || value == 0.0 {
         0
     } else if value.abs() >= 10.0 {
@@ -106,7 +106,7 @@ fn number(value: f64) -> String {
 }
 
 /// Dates along the time axis: days, months or years, whatever gives at most nine.
-fn dates(from: i64, to: i64) -> Vec<(Timestamp, String)> {
+pub(crate) fn dates(from: i64, to: i64) -> Vec<(Timestamp, String)> {
     let days = (to - from) / 86_400_000_000;
     let (start, end) = (from_micros(from).to_zoned(TimeZone::UTC), from_micros(to));
     let mut date = start.date();

@@ -4,9 +4,12 @@
 //! - [`delivery`]: how often, how fast and how safely versions got to production.
 //! - [`chart`]: plots as SVG.
 //! - [`report`]: one self-contained HTML file of all of it.
+//! - [`comparison`]: the same for two data sets that were compared.
 
 pub mod chart;
+pub mod comparison;
 pub mod delivery;
+mod distribution;
 pub mod report;
 pub mod story;
 

@@ -1,10 +1,12 @@
 //! Windows, profiles, monitors and signals: what a model does, compared with what it was trained on.
 //!
 //! - [`reference::ReferenceProfile`]: what is ordinary, learnt from the reference.
+//! - [`compare`]: two data sets, once, without a model.
 //! - [`measure`]: the findings of one window. Pure.
 //! - [`monitor`]: evidence over windows, and when it becomes a signal. Pure.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
+pub mod compare;
 pub mod measure;
 pub mod monitor;
 pub mod reference;

@@ -14,7 +14,7 @@ mod infer;
 mod source;
 mod text;
 
-use arrow::array::{Array, ArrayRef, AsArray as _};
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray};
 use arrow::compute::filter as keep_rows;
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use std::collections::HashSet;
@@ -71,14 +71,8 @@ impl Frame {
         }
         let mut frame = infer::frame(source::read(path, &wanted)?)?;
         if let Some(condition) = condition {
-            let mask = condition.mask(&frame)?;
-            for column in &mut frame.columns {
-                column.values = keep_rows(&column.values, &mask)
-                    .map_err(|error| Problem::internal(format!("rows cannot be chosen: {error}")))?;
-            }
             let before = frame.rows;
-            frame.rows = mask.true_count();
-            frame.first_line = None;
+            frame = frame.keep(&condition.mask(&frame)?)?;
             frame.notes.push(format!("{} of {before} rows fit the condition", frame.rows));
         }
         if !selection.columns.is_empty() {
@@ -99,6 +93,30 @@ impl Frame {
             Problem::invalid(format!("`{}` has no column `{name}`", self.source()))
                 .hint(format!("its columns are {}", names.join(", ")))
         })
+    }
+
+    fn keep(&self, mask: &BooleanArray) -> Result<Self, Problem> {
+        let keep = |column: &FrameColumn| {
+            let values = keep_rows(&column.values, mask)
+                .map_err(|error| Problem::internal(format!("rows cannot be chosen: {error}")))?;
+            Ok(FrameColumn { values, ..column.clone() })
+        };
+        Ok(Self {
+            files: self.files.clone(),
+            columns: self.columns.iter().map(keep).collect::<Result<_, Problem>>()?,
+            rows: mask.true_count(),
+            notes: self.notes.clone(),
+            digest: self.digest.clone(),
+            first_line: None,
+        })
+    }
+
+    /// The rows whose value in `column` is `value`, as [`FrameColumn::category`] writes it.
+    pub fn segment(&self, column: &str, value: &str) -> Result<Self, Problem> {
+        let found = self.require(column)?;
+        let mask: BooleanArray =
+            (0..self.rows).map(|row| Some(found.category(row).as_deref() == Some(value))).collect();
+        self.keep(&mask)
     }
 
     /// What was read, in words.
@@ -135,6 +153,11 @@ impl FrameColumn {
     /// Rows without a value.
     pub fn missing(&self) -> usize {
         self.values.null_count()
+    }
+
+    /// Tells of each row whether it has no value.
+    pub fn absent(&self) -> impl Fn(usize) -> bool + '_ {
+        |row| self.values.is_null(row)
     }
 
     /// Numbers, flags as 0 and 1, times as seconds since 1970; none where missing. Categories and text have none at all.

@@ -1,0 +1,219 @@
+//! Plots of two distributions: the reference as a grey area or bar, the current data as a coloured line or bar.
+
+use crate::chart::{dates, escape, number, ticks};
+use std::fmt::Write as _;
+use steersman_domain::comparison::{Both, TimelinePoint};
+use steersman_domain::time::micros;
+
+const WIDTH: f64 = 430.0;
+const LEFT: f64 = 44.0;
+const RIGHT: f64 = 8.0;
+const TOP: f64 = 8.0;
+const BOTTOM: f64 = 22.0;
+
+/// The plot's frame: where values lie.
+struct Frame {
+    height: f64,
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Frame {
+    fn x(&self, value: f64) -> f64 {
+        let share = (value - self.x.0) / (self.x.1 - self.x.0).max(f64::MIN_POSITIVE);
+        LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let share = (value - self.y.0) / (self.y.1 - self.y.0).max(f64::MIN_POSITIVE);
+        self.height - BOTTOM - share.clamp(0.0, 1.0) * (self.height - BOTTOM - TOP)
+    }
+
+    fn open(&self, title: &str) -> String {
+        let title = escape(title);
+        format!(
+            r#"<svg class="chart small" viewBox="0 0 {WIDTH} {}" role="img" aria-label="{title}"><title>{title}</title>"#,
+            self.height
+        )
+    }
+
+    fn grid(&self, svg: &mut String, percent: bool) {
+        for tick in ticks(self.y.0, self.y.1) {
+            let y = self.y(tick);
+            let label = if percent { format!("{} %", number(100.0 * tick)) } else { number(tick) };
+            let _ = write!(
+                svg,
+                r#"<line class="grid" x1="{LEFT}" x2="{:.1}" y1="{y:.1}" y2="{y:.1}"/><text class="axis" x="{:.1}" y="{:.1}" text-anchor="end">{label}</text>"#,
+                WIDTH - RIGHT,
+                LEFT - 5.0,
+                y + 4.0
+            );
+        }
+    }
+
+    fn values_below(&self, svg: &mut String) {
+        for tick in ticks(self.x.0, self.x.1) {
+            let _ = write!(
+                svg,
+                r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+                self.x(tick),
+                self.height - 6.0,
+                number(tick)
+            );
+        }
+    }
+}
+
+/// Two distributions over each other.
+pub(crate) fn histogram(title: &str, edges: &[f64], shares: &Both<Vec<f64>>) -> String {
+    let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return String::new() };
+    let top = shares.reference.iter().chain(&shares.current).copied().fold(0.0, f64::max);
+    let frame = Frame { height: 170.0, x: (*first, *last), y: (0.0, (1.05 * top).max(1e-9)) };
+    let mut svg = frame.open(title);
+    frame.grid(&mut svg, true);
+    frame.values_below(&mut svg);
+    let corners = |shares: &[f64]| {
+        let mut corners = vec![format!("{:.1},{:.1}", frame.x(*first), frame.y(0.0))];
+        for (pair, share) in edges.windows(2).zip(shares) {
+            let y = frame.y(*share);
+            corners.push(format!("{:.1},{y:.1} {:.1},{y:.1}", frame.x(pair[0]), frame.x(pair[1])));
+        }
+        corners.push(format!("{:.1},{:.1}", frame.x(*last), frame.y(0.0)));
+        corners.join(" ")
+    };
+    let _ = write!(svg, r#"<polygon class="was" points="{}"/>"#, corners(&shares.reference));
+    let _ = write!(svg, r#"<polyline class="is" points="{}"/>"#, corners(&shares.current));
+    svg.push_str("</svg>");
+    svg
+}
+
+/// How far each quantile moved: quantiles of the reference across, of the current data upwards, and the diagonal on
+/// which nothing moves.
+pub(crate) fn quantiles(title: &str, pairs: &[(f64, f64)]) -> String {
+    let finite: Vec<(f64, f64)> =
+        pairs.iter().copied().filter(|(a, b)| a.is_finite() && b.is_finite()).collect();
+    let all = || finite.iter().flat_map(|(a, b)| [*a, *b]);
+    let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+    if finite.len() < 2 || low >= high {
+        return String::new();
+    }
+    let frame = Frame { height: 170.0, x: (low, high), y: (low, high) };
+    let mut svg = frame.open(title);
+    frame.grid(&mut svg, false);
+    frame.values_below(&mut svg);
+    let _ = write!(
+        svg,
+        r#"<line class="same" x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}"/>"#,
+        frame.x(low),
+        frame.y(low),
+        frame.x(high),
+        frame.y(high)
+    );
+    let corners: Vec<String> =
+        finite.iter().map(|(a, b)| format!("{:.1},{:.1}", frame.x(*a), frame.y(*b))).collect();
+    let _ = write!(svg, r#"<polyline class="is" points="{}"/>"#, corners.join(" "));
+    svg.push_str("</svg>");
+    svg
+}
+
+/// Shares of categories in pairs of bars, one below the other.
+pub(crate) fn categories(title: &str, names: &[String], shares: &Both<Vec<f64>>, others: u64) -> String {
+    const ROW: f64 = 25.0;
+    const NAMES: f64 = 120.0;
+    let mut labels: Vec<String> = names.to_vec();
+    if others > 0 {
+        labels.push(format!("{others} others"));
+    }
+    let height = ROW * labels.len() as f64 + 6.0;
+    let top = shares.reference.iter().chain(&shares.current).copied().fold(0.0, f64::max).max(1e-9);
+    let title = escape(title);
+    let mut svg = format!(
+        r#"<svg class="chart small" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}"><title>{title}</title>"#
+    );
+    let pairs = shares.reference.iter().zip(&shares.current);
+    for (row, (label, (before, now))) in labels.iter().zip(pairs).enumerate() {
+        let y = 4.0 + ROW * row as f64;
+        let shown: String = match label.chars().count() > 17 {
+            true => label.chars().take(16).chain(['\u{2026}']).collect(),
+            false => label.clone(),
+        };
+        let width = |share: f64| share / top * (WIDTH - NAMES - 96.0);
+        let _ = write!(
+            svg,
+            r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="end">{}<title>{}</title></text><rect class="was" x="{NAMES}" y="{y:.1}" width="{:.1}" height="9"/><rect class="is" x="{NAMES}" y="{:.1}" width="{:.1}" height="9"/><text class="axis" x="{:.1}" y="{:.1}">{:.1} &#8594; {:.1} %</text>"#,
+            NAMES - 6.0,
+            y + 13.0,
+            escape(&shown),
+            escape(label),
+            width(*before),
+            y + 10.0,
+            width(*now),
+            NAMES + width(before.max(*now)) + 6.0,
+            y + 13.0,
+            100.0 * before,
+            100.0 * now
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// The course of a column: grey in the reference, coloured in the current data, with intervals.
+pub(crate) fn course(title: &str, points: &[TimelinePoint], percent: bool) -> String {
+    let known: Vec<&TimelinePoint> = points.iter().filter(|point| point.value.is_some()).collect();
+    let (Some(first), Some(last)) =
+        (known.iter().map(|point| point.at).min(), known.iter().map(|point| point.at).max())
+    else {
+        return String::new();
+    };
+    if known.len() < 3 || first == last {
+        return String::new();
+    }
+    let values = || known.iter().filter_map(|point| point.value);
+    let (mut low, mut high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    let pad = ((high - low) * 0.12).max(high.abs() * 0.01).max(1e-9);
+    (low, high) = (if low >= 0.0 { (low - pad).max(0.0) } else { low - pad }, high + pad);
+    let frame = Frame { height: 170.0, x: (micros(first) as f64, micros(last) as f64), y: (low, high) };
+    let mut svg = frame.open(title);
+    frame.grid(&mut svg, percent);
+    for (at, label) in dates(micros(first), micros(last)).into_iter().step_by(2) {
+        let _ = write!(
+            svg,
+            r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">{label}</text>"#,
+            frame.x(micros(at) as f64),
+            frame.height - 6.0
+        );
+    }
+    for (reference, class) in [(true, "was"), (false, "is")] {
+        let side: Vec<&&TimelinePoint> = known.iter().filter(|point| point.reference == reference).collect();
+        let ranged: Vec<_> = side.iter().filter_map(|point| Some((point.at, point.range?))).collect();
+        let upper = ranged.iter().map(|(at, range)| (*at, range.1));
+        let lower = ranged.iter().rev().map(|(at, range)| (*at, range.0));
+        let place = |(at, value): (jiff::Timestamp, f64)| {
+            format!("{:.1},{:.1}", frame.x(micros(at) as f64), frame.y(value))
+        };
+        let band: Vec<String> = upper.chain(lower).map(place).collect();
+        let _ = write!(svg, r#"<polygon class="band {class}" points="{}"/>"#, band.join(" "));
+        let line: Vec<String> =
+            side.iter().filter_map(|point| Some(place((point.at, point.value?)))).collect();
+        let _ = write!(svg, r#"<polyline class="line {class}" points="{}"/>"#, line.join(" "));
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plots_have_their_marks_and_escape_names() {
+        let shares = Both { reference: vec![0.5, 0.5], current: vec![0.2, 0.8] };
+        let svg = histogram("x", &[0.0, 1.0, 2.0], &shares);
+        assert_eq!((svg.matches("class=\"was\"").count(), svg.matches("class=\"is\"").count()), (1, 1));
+        let svg = categories("town", &["<b>".to_owned(), "Bonn".to_owned()], &shares, 0);
+        assert!(svg.contains("&lt;b&gt;") && !svg.contains("<b>") && svg.contains("50.0 &#8594; 80.0 %"));
+        assert!(quantiles("x", &[(1.0, 1.0), (1.0, 1.0)]).is_empty());
+        assert!(quantiles("x", &[(1.0, 2.0), (2.0, 3.0)]).contains("class=\"same\""));
+    }
+}
