@@ -126,8 +126,8 @@ pub fn categorical_cells(
         Convention::Steersman | Convention::Nannyml => {
             let known = reference.iter().filter(|(_, own)| **own > 0);
             known.for_each(|(name, &own)| cells.push(own, count(current, name)));
-            let inside: u64 = cells.current.iter().sum();
-            cells.push(0, current.values().sum::<u64>() - inside);
+            let others = current.iter().filter(|(name, _)| count(reference, name) == 0);
+            cells.push(0, others.fold(0, |sum: u64, (_, own)| sum.saturating_add(*own)));
         }
         Convention::Evidently | Convention::Scipy => {
             let names: BTreeSet<&String> = reference.keys().chain(current.keys()).collect();

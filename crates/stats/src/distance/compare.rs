@@ -76,7 +76,10 @@ impl Distances {
     fn fisher(&mut self, cells: &Cells) {
         let filled = cells.reference.iter().zip(&cells.current).filter(|(a, b)| **a > 0 || **b > 0);
         if let [first, second] = filled.collect::<Vec<_>>()[..] {
-            let p_value = table::fisher((*first.0, first.0 + second.0), (*first.1, first.1 + second.1));
+            let p_value = table::fisher(
+                (*first.0, first.0.saturating_add(*second.0)),
+                (*first.1, first.1.saturating_add(*second.1)),
+            );
             match p_value {
                 Ok(p_value) => self.p_values.insert("fisher", p_value).map(drop),
                 Err(error) => self.refused.insert("fisher", error).map(drop),

@@ -20,10 +20,11 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    /// In two passes, so that a large mean does no harm.
+    /// In two passes and from the first value on, so that a large mean does no harm and equal values have no spread.
     pub(super) fn of(values: &[f64]) -> Self {
         let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
+        let first = values.first().copied().unwrap_or_default();
+        let mean = first + values.iter().map(|value| value - first).sum::<f64>() / count;
         Self { count, mean, squares: values.iter().map(|value| (value - mean).powi(2)).sum() }
     }
 

@@ -1,7 +1,7 @@
 //! Distances of shares: counts of the same cells in reference and current data, and what they are when nothing differs.
 
 use super::Test;
-use crate::error::StatsError;
+use crate::error::{StatsError, paired};
 use statrs::distribution::{ChiSquared, ContinuousCDF as _};
 use std::f64::consts::LN_2;
 
@@ -17,9 +17,7 @@ fn shares(reference: &[u64], current: &[u64]) -> Result<(Vec<f64>, Vec<f64>), St
 
 /// The totals of two rows of counts, both above zero.
 pub(super) fn totals(reference: &[u64], current: &[u64]) -> Result<(f64, f64), StatsError> {
-    if reference.len() != current.len() {
-        return Err(StatsError::Length { left: reference.len(), right: current.len() });
-    }
+    paired(reference.len(), current.len(), 1)?;
     let of = |counts: &[u64]| match counts.iter().map(|&count| count as f64).sum::<f64>() {
         0.0 => Err(StatsError::TooFew { needed: 1, got: 0 }),
         total => Ok(total),
@@ -178,7 +176,7 @@ pub fn total_variation(reference: &[u64], current: &[u64]) -> Result<f64, StatsE
 
 /// [`psi`] with its p-value: if nothing differs, `psi / h` with `h = 1/n + 1/m` is about chi-square with `K - 1` degrees
 /// of freedom for `n` and `m` rows in `K` cells (B. Yurdakul, *Statistical Properties of Population Stability Index*,
-/// 2018). So `(K - 1) h` is what it shows when nothing happened.
+/// 2018). So `(K - 1) h` is what it shows when nothing happened. With few rows a cell it alarms less often than told.
 ///
 /// ```
 /// let test = steersman_stats::distance::psi_test(&[50, 50], &[75, 25]).unwrap();
@@ -189,7 +187,8 @@ pub fn psi_test(reference: &[u64], current: &[u64]) -> Result<Test, StatsError> 
     Ok(Test { statistic, p_value: null_tail(reference, current, statistic)? })
 }
 
-/// [`jensen_shannon`] with its p-value: if nothing differs, `8 ln 2 d^2 / h` is about chi-square as in [`psi_test`].
+/// [`jensen_shannon`] with its p-value: if nothing differs, `8 ln 2 d^2 / h` is about chi-square as in [`psi_test`]. From
+/// about ten rows a cell on the level holds; with fewer it alarms too often (at 0.001 about 1 % for 50 rows in 20 cells).
 ///
 /// ```
 /// let test = steersman_stats::distance::jensen_shannon_test(&[50, 50], &[75, 25]).unwrap();

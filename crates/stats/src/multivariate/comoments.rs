@@ -5,7 +5,7 @@ use crate::error::StatsError;
 use serde::{Deserialize, Serialize};
 
 /// Rows that are summed up before they are merged: small enough for the cache, large enough that merging costs nothing.
-const BLOCK: usize = 1_024;
+pub(super) const BLOCK: usize = 1_024;
 
 /// Means, variances and covariances of `d` columns of numbers, each pair over the rows in which both have a value.
 ///
@@ -215,12 +215,12 @@ pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
 
 /// The sum of a term of two columns, in eight interleaved sums: their order is fixed, and they run side by side.
 pub(super) fn sum_of(x: &[f64], y: &[f64], term: impl Fn(f64, f64) -> f64) -> f64 {
-    let (x, y) = (x.chunks_exact(8), y.chunks_exact(8));
-    let rest: f64 = x.remainder().iter().zip(y.remainder()).map(|(x, y)| term(*x, *y)).sum();
+    let ((x, rest_x), (y, rest_y)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
+    let rest: f64 = rest_x.iter().zip(rest_y).map(|(x, y)| term(*x, *y)).sum();
     let mut sums = [0.0; 8];
-    for (x, y) in x.zip(y) {
-        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-            *sum += term(*x, *y);
+    for (x, y) in x.iter().zip(y) {
+        for lane in 0..8 {
+            sums[lane] += term(x[lane], y[lane]);
         }
     }
     sums.iter().sum::<f64>() + rest

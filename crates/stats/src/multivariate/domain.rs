@@ -6,13 +6,14 @@ use super::pairs::PairFeatures;
 use super::rank::{chance_variance, tail};
 use crate::error::{StatsError, finite};
 use crate::interval::{Interval, normal_quantile};
-use crate::learn::{Folds, Logistic, Matrix};
+use crate::learn::{Logistic, Matrix};
 use crate::metric::delong;
 use crate::random::Random;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Parts of the rows; each but the first is scored by a model of those before it.
-const PARTS: u32 = 8;
+const PARTS: usize = 8;
 /// Fewest rows of a window, and of a reference: enough for the normal law of ranks.
 const LEAST_ROWS: usize = 40;
 /// Features that a model uses: those with the largest difference in its training rows.
@@ -108,25 +109,41 @@ pub fn domain_drift(reference: &[&[f64]], window: &[&[f64]], seed: u64) -> Resul
     let reference = Sample::draw(reference, REFERENCE_SHARE * window.rows, &mut random)?;
     let mut importance = vec![0.0; reference.columns.len()];
     let (mut area, mut variance, mut by_chance, mut weights) = (0.0, 0.0, 0.0, 0.0);
+    let mut seen = vec![[Moments::default(); 2]; importance.len()];
     for part in 1..PARTS {
-        let (reference, window) = (reference.split(part), window.split(part));
-        let weight = f64::from(part).sqrt();
-        let scores = match strongest(&reference.seen, &window.seen) {
-            chosen if chosen.is_empty() => vec![0.0; count(&reference.next) + count(&window.next)],
-            chosen => {
-                let model = learn(&chosen, &reference.seen, &window.seen)?;
-                for (choice, coefficient) in chosen.iter().zip(model.coefficients()) {
-                    let apart = mean(&window.next[choice.feature]) - mean(&reference.next[choice.feature]);
-                    importance[choice.feature] += weight * coefficient * apart / choice.deviation;
-                }
-                model.predict(&table(&chosen, &reference.next, &window.next)?)?
-            }
+        for (moments, (of_reference, of_window)) in
+            seen.iter_mut().zip(reference.columns.iter().zip(&window.columns))
+        {
+            moments[0].add(&of_reference[reference.part(part - 1)]);
+            moments[1].add(&of_window[window.part(part - 1)]);
+        }
+        let next = |feature: usize| {
+            (&reference.columns[feature][reference.part(part)], &window.columns[feature][window.part(part)])
         };
-        let truths: Vec<bool> = (0..scores.len()).map(|row| row >= count(&reference.next)).collect();
+        let before = |feature: usize| {
+            let (n, m) = (reference.part(part).start, window.part(part).start);
+            (&reference.columns[feature][..n], &window.columns[feature][..m])
+        };
+        let (n, m) = (reference.part(part).len(), window.part(part).len());
+        let weight = (part as f64).sqrt();
+        let chosen = strongest(&seen);
+        let mut scores = vec![0.0; n + m];
+        if !chosen.is_empty() {
+            let mut targets = vec![0.0; reference.part(part).start];
+            targets.resize(targets.len() + window.part(part).start, 1.0);
+            let model = Logistic::fit(&table(&chosen, before)?, &targets, None, RIDGE)?;
+            scores = model.predict(&table(&chosen, next)?)?;
+            for (choice, coefficient) in chosen.iter().zip(model.coefficients()) {
+                let (of_reference, of_window) = next(choice.feature);
+                let apart = Moments::of(of_window).mean - Moments::of(of_reference).mean;
+                importance[choice.feature] += weight * coefficient * apart / choice.deviation;
+            }
+        }
+        let truths: Vec<bool> = (0..n + m).map(|row| row >= n).collect();
         let (auc, spread) = delong(&scores, &truths)?;
         area += weight * auc;
         variance += weight * weight * spread;
-        by_chance += weight * weight * chance_variance(count(&reference.next), count(&window.next));
+        by_chance += weight * weight * chance_variance(n, m);
         weights += weight;
     }
     importance.iter_mut().for_each(|part| *part /= weights);
@@ -137,17 +154,10 @@ pub fn domain_drift(reference: &[&[f64]], window: &[&[f64]], seed: u64) -> Resul
     Ok(DomainDrift { auc, p_value, importance })
 }
 
-/// Rows that take part, by columns, and the part that each is in.
+/// Rows that take part, by columns and in random order, so that every run of them is a random part.
 struct Sample {
     columns: Vec<Vec<f64>>,
     rows: usize,
-    parts: Folds,
-}
-
-/// The parts of a sample before one of them, and that one.
-struct Split {
-    seen: Vec<Vec<f64>>,
-    next: Vec<Vec<f64>>,
 }
 
 impl Sample {
@@ -158,20 +168,45 @@ impl Sample {
         if rows < LEAST_ROWS {
             return Err(StatsError::TooFew { needed: LEAST_ROWS, got: rows });
         }
-        let chosen = draw(available, rows, random);
-        let columns = columns.iter().map(|column| pick(column, &chosen)).collect();
-        Ok(Self { columns, rows, parts: Folds::new(rows, PARTS as usize, random.next())? })
+        let mut chosen: Vec<usize> = (0..available).collect();
+        random.shuffle(&mut chosen);
+        chosen.truncate(rows);
+        Ok(Self { columns: columns.iter().map(|column| pick(column, &chosen)).collect(), rows })
     }
 
-    fn split(&self, part: u32) -> Split {
-        let of = |rows: Vec<u32>| {
-            let rows: Vec<usize> = rows.into_iter().map(|row| row as usize).collect();
-            self.columns.iter().map(|column| pick(column, &rows)).collect()
-        };
-        Split {
-            seen: of((0..part).flat_map(|seen| self.parts.held(seen)).collect()),
-            next: of(self.parts.held(part)),
+    /// The rows of a part.
+    fn part(&self, part: usize) -> Range<usize> {
+        part * self.rows / PARTS..(part + 1) * self.rows / PARTS
+    }
+}
+
+/// Count, mean and sum of squared deviations.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn of(values: &[f64]) -> Self {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        Self { count, mean, squares: values.iter().map(|value| (value - mean).powi(2)).sum() }
+    }
+
+    fn merged(self, other: Self) -> Self {
+        let count = self.count + other.count;
+        let step = other.mean - self.mean;
+        Self {
+            count,
+            mean: self.mean + step * other.count / count,
+            squares: self.squares + other.squares + step * step * self.count * other.count / count,
         }
+    }
+
+    fn add(&mut self, values: &[f64]) {
+        *self = self.merged(Self::of(values));
     }
 }
 
@@ -182,40 +217,29 @@ struct Choice {
     deviation: f64,
 }
 
-/// The features whose means differ most, in standard deviations; none that does not vary.
-fn strongest(reference: &[Vec<f64>], window: &[Vec<f64>]) -> Vec<Choice> {
-    let mut found: Vec<(f64, Choice)> = Vec::new();
-    for (feature, (of_reference, of_window)) in reference.iter().zip(window).enumerate() {
-        let all = [of_reference.as_slice(), of_window].concat();
-        let centre = mean(&all);
-        let deviation = mean(&all.iter().map(|value| (value - centre).powi(2)).collect::<Vec<_>>()).sqrt();
-        let apart = (mean(of_window) - mean(of_reference)).abs() / deviation;
-        if apart > 0.0 && apart.is_finite() {
-            found.push((apart, Choice { feature, deviation }));
-        }
-    }
+/// The features whose means in reference and window differ most, in standard deviations; none that does not vary.
+fn strongest(seen: &[[Moments; 2]]) -> Vec<Choice> {
+    let strength = |(feature, [reference, window]): (usize, &[Moments; 2])| {
+        let together = reference.merged(*window);
+        let deviation = (together.squares / together.count).sqrt();
+        let apart = (window.mean - reference.mean).abs() / deviation;
+        (apart > 0.0 && apart.is_finite()).then_some((apart, Choice { feature, deviation }))
+    };
+    let mut found: Vec<(f64, Choice)> = seen.iter().enumerate().filter_map(strength).collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     found.into_iter().take(FEATURES).map(|(_, choice)| choice).collect()
 }
 
-fn learn(chosen: &[Choice], reference: &[Vec<f64>], window: &[Vec<f64>]) -> Result<Logistic, StatsError> {
-    let mut targets = vec![0.0; count(reference)];
-    targets.resize(count(reference) + count(window), 1.0);
-    Logistic::fit(&table(chosen, reference, window)?, &targets, None, RIDGE)
-}
-
 /// Chosen features of the rows of a reference and, below, of a window.
-fn table(chosen: &[Choice], reference: &[Vec<f64>], window: &[Vec<f64>]) -> Result<Matrix, StatsError> {
-    let column = |choice: &Choice| [reference[choice.feature].as_slice(), &window[choice.feature]].concat();
+fn table<'a>(
+    chosen: &[Choice],
+    rows: impl Fn(usize) -> (&'a [f64], &'a [f64]),
+) -> Result<Matrix, StatsError> {
+    let column = |choice: &Choice| {
+        let (reference, window) = rows(choice.feature);
+        [reference, window].concat()
+    };
     Matrix::new(chosen.iter().map(column).collect())
-}
-
-fn count(columns: &[Vec<f64>]) -> usize {
-    columns.first().map_or(0, Vec::len)
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 fn pick<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {

@@ -1,14 +1,13 @@
 //! Reconstruction error: how far rows lie from the plane in which the reference lies.
 
 use super::column::Column;
-use super::comoments::{CoMoments, dot};
+use super::comoments::{BLOCK, CoMoments, dot};
 use super::eigen;
 use super::frequencies::Frequencies;
 use super::rank::RankTest;
 use crate::error::StatsError;
 use crate::interval::{Interval, normal_quantile};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
 /// The share of the variance that the plane keeps, as in NannyML.
 pub const KEPT_VARIANCE: f64 = 0.65;
@@ -102,43 +101,62 @@ impl Reconstruction {
 
     /// The error of each row.
     pub fn errors(&self, table: &[Column<'_>]) -> Result<Vec<f64>, StatsError> {
-        let columns = self.standardised(table)?;
-        let rows = columns.first().map_or(0, Vec::len);
-        let mut squares = vec![0.0; rows];
-        for vector in &self.left_out {
-            for (square, along) in squares.iter_mut().zip(project(&columns, vector, rows)) {
-                *square += along * along;
+        let mut errors = Vec::new();
+        self.residuals(table, |along| {
+            let start = errors.len();
+            for values in along {
+                errors.resize(start + values.len(), 0.0);
+                errors.iter_mut().skip(start).zip(values).for_each(|(error, value)| *error += value * value);
             }
-        }
-        Ok(squares.into_iter().map(f64::sqrt).collect())
+        })?;
+        errors.iter_mut().for_each(|error| *error = error.sqrt());
+        Ok(errors)
     }
 
     /// The mean squared error by column; together they are the mean square of [`errors`](Self::errors). The columns
     /// that gained most against the reference are the ones that left the others' company.
     pub fn by_column(&self, table: &[Column<'_>]) -> Result<Vec<f64>, StatsError> {
-        let columns = self.standardised(table)?;
-        let rows = columns.first().map_or(0, Vec::len);
+        let mut squares = vec![0.0; self.scales.len()];
+        let rows = self.residuals(table, |along| {
+            for (column, square) in squares.iter_mut().enumerate() {
+                let weights = self.left_out.iter().filter_map(|vector| vector.get(column));
+                let residuals = weighted(along.iter().map(Vec::as_slice).zip(weights));
+                *square += dot(&residuals, &residuals);
+            }
+        })?;
         if rows == 0 {
             return Err(StatsError::TooFew { needed: 1, got: 0 });
         }
-        let along: Vec<Vec<f64>> =
-            self.left_out.iter().map(|vector| project(&columns, vector, rows)).collect();
-        let of = |column: usize| {
-            let weights: Vec<f64> =
-                self.left_out.iter().filter_map(|vector| vector.get(column).copied()).collect();
-            let residuals = project(&along, &weights, rows);
-            dot(&residuals, &residuals) / rows as f64
-        };
-        Ok((0..columns.len()).map(of).collect())
+        Ok(squares.into_iter().map(|square| square / rows as f64).collect())
     }
 
-    /// Encoded, imputed, scaled: by columns.
-    fn standardised(&self, table: &[Column<'_>]) -> Result<Vec<Vec<f64>>, StatsError> {
+    /// Gives block after block of rows, in order, as coordinates along the eigenvectors that are left out; returns the
+    /// number of rows.
+    fn residuals(
+        &self,
+        table: &[Column<'_>],
+        mut take: impl FnMut(&[Vec<f64>]),
+    ) -> Result<usize, StatsError> {
         let encoded = self.frequencies.encode(table)?;
-        let column = |(values, scale): (&Cow<'_, [f64]>, &Scale)| {
-            values.iter().map(|&value| scale.apply(value)).collect()
-        };
-        Ok(encoded.iter().zip(&self.scales).map(column).collect())
+        let rows = encoded.first().map_or(0, |column| column.len());
+        for start in (0..rows).step_by(BLOCK) {
+            let block = start..(start + BLOCK).min(rows);
+            let standardised: Vec<Vec<f64>> = encoded
+                .iter()
+                .zip(&self.scales)
+                .map(|(column, scale)| {
+                    column
+                        .get(block.clone())
+                        .unwrap_or_default()
+                        .iter()
+                        .map(|&value| scale.apply(value))
+                        .collect()
+                })
+                .collect();
+            let along = |vector: &Vec<f64>| weighted(standardised.iter().map(Vec::as_slice).zip(vector));
+            take(&self.left_out.iter().map(along).collect::<Vec<_>>());
+        }
+        Ok(rows)
     }
 }
 
@@ -158,12 +176,11 @@ impl Scale {
 }
 
 /// The weighted sum of columns, row by row.
-fn project(columns: &[Vec<f64>], weights: &[f64], rows: usize) -> Vec<f64> {
-    let mut sums = vec![0.0; rows];
-    for (column, weight) in columns.iter().zip(weights) {
-        for (sum, value) in sums.iter_mut().zip(column) {
-            *sum += weight * value;
-        }
+fn weighted<'a>(columns: impl Iterator<Item = (&'a [f64], &'a f64)>) -> Vec<f64> {
+    let mut sums = Vec::new();
+    for (column, weight) in columns {
+        sums.resize(column.len(), 0.0);
+        sums.iter_mut().zip(column).for_each(|(sum, value)| *sum += weight * value);
     }
     sums
 }

@@ -156,7 +156,7 @@ fn power_table() {
     let tests: [fn(&Flights, &Flights) -> f64; 3] = [classifier, reconstruction, correlation];
     for rows in [200, 400, 800] {
         for at in [None].into_iter().chain((0..flights.names.len()).map(Some)) {
-            let runs = if at.is_none() { 1_000 } else { 40 };
+            let runs = if at.is_none() { 2_000 } else { 40 };
             let row = tests.map(|test| shares(runs, [0.05, 0.01, ALPHA], (rows, at), test));
             println!("{rows} {:12} {row:?}", at.map_or("nothing", |at| flights.names[at]));
         }
