@@ -7,8 +7,10 @@
 //! - [`mmd`]: whether two sets of rows have one distribution, exact by permutation.
 //! - [`CoMoments`]: means and covariances that merge.
 //!
-//! Each result carries a p-value that is valid when reference and window are samples of the same rows;
-//! [`detector::calibrate`](crate::detector::calibrate) makes it evidence that adds up over time.
+//! Each result carries a p-value that is valid when the rows of reference and window are samples of one pool;
+//! [`detector::calibrate`](crate::detector::calibrate) makes it evidence that adds up over time. Rows of one hour share
+//! their weather, so windows of real time differ even when nothing is wrong: where there is history, compare a window's
+//! area, error or discrepancy with those of earlier windows as well.
 
 mod column;
 mod comoments;
