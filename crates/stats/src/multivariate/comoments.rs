@@ -36,7 +36,7 @@ impl CoMoments {
     /// Takes rows in, column by column; NaN and infinite values are missing.
     pub fn update(&mut self, columns: &[&[f64]]) -> Result<(), StatsError> {
         if columns.len() != self.columns {
-            return Err(StatsError::Length { left: self.columns, right: columns.len() });
+            return Err(StatsError::Columns { left: self.columns, right: columns.len() });
         }
         let rows = rows(columns.iter().map(|column| column.len()))?;
         for start in (0..rows).step_by(BLOCK) {
