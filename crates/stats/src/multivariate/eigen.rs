@@ -5,7 +5,7 @@ const MOST_SWEEPS: usize = 64;
 
 /// Eigenvalues, falling, each with its eigenvector of length 1, of the symmetric matrix given by its rows.
 ///
-/// Cyclic Jacobi rotations (Golub and Van Loan, *Matrix Computations*, 4th ed., algorithm 8.5.3): `O(d^3)` a sweep, and
+/// Cyclic Jacobi rotations (Golub and Van Loan, *Matrix Computations*, 4th ed., section 8.5): `O(d^3)` a sweep, and
 /// accurate also where eigenvalues are small or equal. A vector's sign is chosen so that its entry of largest magnitude
 /// is positive.
 pub(super) fn symmetric(mut matrix: Vec<Vec<f64>>) -> Vec<(f64, Vec<f64>)> {

@@ -84,7 +84,7 @@ impl Frequencies {
     pub fn encode<'a>(&self, table: &[Column<'a>]) -> Result<Vec<Cow<'a, [f64]>>, StatsError> {
         rows(table.iter().map(Column::rows))?;
         if table.len() != self.columns.len() {
-            return Err(StatsError::Length { left: self.columns.len(), right: table.len() });
+            return Err(StatsError::Columns { left: self.columns.len(), right: table.len() });
         }
         self.columns.iter().zip(table).map(|(kind, column)| kind.encode(column)).collect()
     }

@@ -6,6 +6,7 @@ use super::scores::NormalScores;
 use crate::error::StatsError;
 use crate::profile::Bins;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Cells into which numbers are cut.
@@ -30,8 +31,7 @@ const PRIOR_ROWS: f64 = 2.0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct PairFeatures {
     frequencies: Frequencies,
-    /// None for a column without a value.
-    scores: Vec<Option<NormalScores>>,
+    scores: Vec<NormalScores>,
     cells: Vec<Cells>,
     pairs: Vec<Pair>,
 }
@@ -52,8 +52,11 @@ impl PairFeatures {
             return Err(StatsError::TooFew { needed: 1, got: 0 });
         }
         let frequencies = Frequencies::learn(reference)?;
-        let scores =
-            frequencies.encode(reference)?.iter().map(|column| NormalScores::learn(column).ok()).collect();
+        let scores = frequencies
+            .encode(reference)?
+            .iter()
+            .map(|column| NormalScores::learn(column))
+            .collect::<Result<_, _>>()?;
         let cells: Vec<Cells> = reference.iter().map(Cells::learn).collect();
         let coded: Vec<Vec<usize>> =
             cells.iter().zip(reference).map(|(cells, column)| cells.of(column)).collect();
@@ -74,12 +77,10 @@ impl PairFeatures {
     /// The features of rows, by columns; each is finite.
     pub(super) fn of(&self, table: &[Column<'_>]) -> Result<Vec<Vec<f64>>, StatsError> {
         let encoded = self.frequencies.encode(table)?;
-        let score = |(scores, column): (&Option<NormalScores>, &std::borrow::Cow<'_, [f64]>)| match scores {
+        let score = |(scores, column): (&NormalScores, &Cow<'_, [f64]>)| {
             // What is missing scores as the middle does.
-            Some(scores) => {
-                scores.of(column).into_iter().map(|score| if score.is_nan() { 0.0 } else { score }).collect()
-            }
-            None => vec![0.0; column.len()],
+            let scored = scores.of(column).into_iter();
+            scored.map(|score| if score.is_nan() { 0.0 } else { score }).collect()
         };
         let scores: Vec<Vec<f64>> = self.scores.iter().zip(&encoded).map(score).collect();
         let coded: Vec<Vec<usize>> =

@@ -64,14 +64,13 @@ impl Reconstruction {
             return Err(StatsError::Domain("the kept share of the variance is between 0 and 1"));
         }
         if frequencies.columns() != moments.columns() {
-            return Err(StatsError::Length { left: frequencies.columns(), right: moments.columns() });
+            return Err(StatsError::Columns { left: frequencies.columns(), right: moments.columns() });
         }
         if moments.rows() < 2 {
             return Err(StatsError::TooFew { needed: 2, got: moments.rows() as usize });
         }
-        let columns = 0..moments.columns();
         let rows = moments.rows() as f64;
-        let scales: Vec<Scale> = columns.clone().map(|column| Scale::of(moments, column)).collect();
+        let scales: Vec<Scale> = (0..moments.columns()).map(|column| Scale::of(moments, column)).collect();
         let covariance = |i: usize, x: &Scale| -> Vec<f64> {
             let entry = |(j, y): (usize, &Scale)| moments.imputed(i, j) / rows / (x.deviation * y.deviation);
             scales.iter().enumerate().map(entry).collect()

@@ -10,7 +10,7 @@ const MOST_COLUMNS: usize = 4_096;
 
 /// Texts as a fixed number of columns without a vocabulary: each word, pair of neighbouring words and run of three
 /// characters within a word adds +1 or -1 to one column, both by its hash, so that collisions cancel on average
-/// (Weinberger et al., *Feature hashing for large scale multitask learning*, ICML 2009, eq. 2). Counts are damped by
+/// (Weinberger et al., *Feature hashing for large scale multitask learning*, ICML 2009). Counts are damped by
 /// their square root, and each row is brought to length 1, so that long texts do not outweigh short ones. Case does not
 /// matter; a word is a run of letters and digits.
 ///

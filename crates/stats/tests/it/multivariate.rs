@@ -233,6 +233,11 @@ fn correlations_that_changed_are_named() {
     let merged = reference.compare(&parts).unwrap();
     assert!((merged.pairs[0].current - drift.pairs[0].current).abs() < 1e-12);
     assert!(reference.compare(&CoMoments::new(2)).is_err() && reference.compare(&CoMoments::new(3)).is_err());
+    // A column without values takes part in no pair, and takes nothing away from the others.
+    let gaps = vec![f64::NAN; 300];
+    let empty = CorrelationReference::learn(&[&a, &gaps, &b]).unwrap();
+    let pairs = empty.compare(&empty.moments(&[&a, &gaps, &b]).unwrap()).unwrap().pairs;
+    assert!(pairs.len() == 1 && pairs[0].columns == (0, 2) && pairs[0].p_value == 1.0, "{pairs:?}");
     assert!(reference.moments(&[&a, &b]).is_err() && CorrelationReference::learn(&[&a]).is_err());
 }
 
