@@ -255,7 +255,6 @@ fn attribute(
     let change = now.value - before.value;
     let reference_loss = losses.losses.iter().sum::<f64>() / losses.losses.len() as f64;
     let groups = groups(used, columns);
-    let borrow = |columns: &'_ [Vec<f64>]| columns.iter().map(Vec::as_slice).collect::<Vec<&[f64]>>();
     let predict = |columns: &[&[f64]]| {
         let owned = columns.iter().map(|column| column.to_vec()).collect();
         // A failed prediction is no finite loss, which the attribution refuses.
@@ -263,7 +262,8 @@ fn attribute(
             .and_then(|matrix| model.predict(&matrix))
             .unwrap_or_else(|_| vec![f64::NAN; columns.first().map_or(0, |column| column.len())])
     };
-    let found = shapley(&borrow(&own_columns), &borrow(&other_columns), &groups, &predict, &ATTRIBUTION)?;
+    let found =
+        shapley(&borrowed(&own_columns), &borrowed(&other_columns), &groups, &predict, &ATTRIBUTION)?;
     for group in found.groups.iter().filter(|group| group.columns.len() == 1) {
         let name = &used[group.columns[0]].0.name;
         if let Some(column) = columns.iter_mut().find(|column| column.name == *name) {
@@ -271,6 +271,10 @@ fn attribute(
         }
     }
     Ok((reference_loss, reference_loss + change, change - half, change + half))
+}
+
+fn borrowed(columns: &[Vec<f64>]) -> Vec<&[f64]> {
+    columns.iter().map(Vec::as_slice).collect()
 }
 
 /// The columns that moved most, each by itself, and all others together.

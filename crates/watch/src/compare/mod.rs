@@ -120,7 +120,9 @@ pub fn compare(
     if compared.is_empty() {
         return Err(Problem::invalid("the two sides have no column in common but the time"));
     }
-    let mut columns = examine_all(reference, current, &compared, time.as_deref(), options, progress)?;
+    let blocks = time.as_deref().and_then(|time| time::Blocks::new(reference, current, time));
+    let sides = [reference, current];
+    let mut columns = examine_all(sides, &compared, time.as_deref(), blocks.as_ref(), options, progress)?;
     let joint = joint::tell_apart(&compared, options);
     let harm = harm::expect(reference, current, &mut columns, options)?;
     let segments = within_segments(reference, current, options)?;
@@ -128,6 +130,7 @@ pub fn compare(
     for (frame, side) in [(reference, "reference"), (current, "current")] {
         notes.extend(frame.notes.iter().map(|note| format!("{side}: {note}")));
     }
+    notes.extend(blocks.as_ref().map(time::Blocks::note));
     notes.extend(compared.iter().filter_map(|(own, other)| {
         let note = pair::Pair::new(own, other).note?;
         Some(format!("`{}`: {note}", own.name))
@@ -193,14 +196,13 @@ fn side(frame: &Frame, time: Option<&str>) -> Side {
 
 /// All columns, on all cores.
 fn examine_all(
-    reference: &Frame,
-    current: &Frame,
+    sides: [&Frame; 2],
     compared: &[(&FrameColumn, &FrameColumn)],
     time: Option<&str>,
+    blocks: Option<&time::Blocks<'_>>,
     options: &Options,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<ColumnComparison>, Problem> {
-    let blocks = time.and_then(|time| time::Blocks::new(reference, current, time));
     let next = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
     let found: Mutex<Vec<(usize, column::Examined, Vec<_>)>> = Mutex::new(Vec::with_capacity(compared.len()));
@@ -209,10 +211,10 @@ fn examine_all(
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some((own, other)) = compared.get(place) else { return };
             let pair = pair::Pair::new(own, other);
-            let examined = column::examine(&pair, options.convention, &options.floors, blocks.as_ref());
+            let examined = column::examine(&pair, options.convention, &options.floors, blocks);
             let timeline = match time {
                 Some(time) if !pair.identifier => {
-                    time::timeline(&pair, examined.shape(), [reference, current], time)
+                    time::timeline(&pair, examined.shape(), sides, time)
                 }
                 _ => Vec::new(),
             };
@@ -277,7 +279,11 @@ fn within_segments(
             .collect();
         let found = match compared.is_empty() {
             true => Vec::new(),
-            false => examine_all(&own, &other, &compared, time.as_deref(), &inner, &|_, _| {})?,
+            false => {
+                let blocks = time.as_deref().and_then(|time| time::Blocks::new(&own, &other, time));
+                let sides = [&own, &other];
+                examine_all(sides, &compared, time.as_deref(), blocks.as_ref(), &inner, &|_, _| {})?
+            }
         };
         let columns: Vec<String> =
             found.into_iter().filter(|found| found.drifted).map(|found| found.name).collect();

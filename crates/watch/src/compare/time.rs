@@ -4,6 +4,7 @@ use super::pair::{As, Cells as Rows, Pair};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use steersman_domain::comparison::{Shape, TimelinePoint};
+use steersman_domain::Period;
 use steersman_domain::time::from_micros;
 use steersman_records::frame::{Frame, FrameColumn};
 use steersman_stats::calibration::{Dispersion, Inflation};
@@ -28,7 +29,7 @@ pub(super) struct Blocks<'a> {
     count: usize,
     /// Blocks that the current data has rows in.
     current_count: usize,
-    pub(super) length: i64,
+    length: i64,
 }
 
 impl<'a> Blocks<'a> {
@@ -44,6 +45,12 @@ impl<'a> Blocks<'a> {
         let places = own.iter().map(|at| place.get(&(*at)?.div_euclid(length)).copied()).collect();
         let current_count = ids(&other, length).len().max(1);
         Some(Self { reference, current, places, count: found.len(), current_count, length })
+    }
+
+    /// How they are told of.
+    pub(super) fn note(&self) -> String {
+        let length = Period::from_seconds(self.length / 1_000_000);
+        format!("rows that are close in time count as alike: blocks of {length}, {} in the reference", self.count)
     }
 
     fn columns(&self, pair: &Pair) -> Option<(&FrameColumn, As)> {
