@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod calibration;
+mod flights;
 mod properties;
 mod references;
 mod simulations;
