@@ -4,8 +4,8 @@
 //! combined by weighted Bonferroni, the columns by Holm, so that the probability of any false finding in the whole data
 //! set is at most the family level, whatever the dependence.
 //!
-//! *The default level is 0.002.* Half of it is the customary Bonferroni 0.001 for the customary test of each column
-//! (Kolmogorov-Smirnov for numbers, chi-square for categories); the other half pays for what that test is weak at:
+//! *The default level is 0.0015.* Two thirds of it are the customary Bonferroni 0.001 for the customary test of each column
+//! (Kolmogorov-Smirnov for numbers, chi-square for categories); the last third pays for what that test is weak at:
 //! changes of spread, new heavy values, missing values. So whatever the customary rule finds is found here too, if it
 //! matters.
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
 
 /// The share of a column's level that goes to its customary test, where it has others.
-const CUSTOMARY: f64 = 0.5;
+const CUSTOMARY: f64 = 2.0 / 3.0;
 /// P-values stay above 0.
 const LEAST_P: f64 = 1e-300;
 
@@ -25,10 +25,24 @@ const LEAST_P: f64 = 1e-300;
 pub enum ColumnTest {
     /// The customary test of the whole distribution: Kolmogorov-Smirnov, or chi-square of the categories.
     Distribution,
-    /// Chi-square of the cells into which numbers are counted.
+    /// Cells: chi-square of the cells into which numbers are counted, or the category whose share changed most clearly
+    /// ([`super::largest_cell_p_value`]).
     Cells,
+    /// The share of zeros.
+    Zeros,
     /// The share of missing values.
     Missing,
+}
+
+/// The result of one test of a column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TestEvidence {
+    /// What was tested.
+    pub test: ColumnTest,
+    /// The p-value.
+    pub p_value: f64,
+    /// Whether what changed reaches the effect floor ([`super::Floors`]).
+    pub matters: bool,
 }
 
 /// How much more two batches differ than independent rows would, learnt from blocks of time.
@@ -69,18 +83,14 @@ impl Inflation {
 /// What is known about one column of two batches.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ColumnEvidence {
-    /// P-values by test; empty if there were too few rows for any.
-    pub tests: Vec<(ColumnTest, f64)>,
+    /// Its tests, the customary one first; empty if there were too few rows for any.
+    pub tests: Vec<TestEvidence>,
     /// Dependence of rows, where there is a column of times.
     pub inflation: Option<Inflation>,
     /// How far the column moved.
     pub distance: f64,
     /// The distance below which 95 % of equal batches of these sizes are.
     pub ordinary_high: Option<f64>,
-    /// Whether the change of the distribution reaches the effect floor.
-    pub distribution_matters: bool,
-    /// Whether the change of the share of missing values does.
-    pub missing_matters: bool,
 }
 
 /// What a comparison is held to.
@@ -92,7 +102,7 @@ pub struct CompareOptions {
 
 impl Default for CompareOptions {
     fn default() -> Self {
-        Self { family_level: 0.002 }
+        Self { family_level: 0.001_5 }
     }
 }
 
@@ -128,10 +138,11 @@ pub struct ColumnDecision {
 /// Decides for every column of a data set, in the order of the input.
 ///
 /// ```
-/// use steersman_stats::calibration::{ColumnEvidence, ColumnTest, CompareOptions, Why, decide_columns};
-/// let column = |p: f64, matters| ColumnEvidence {
-///     tests: vec![(ColumnTest::Distribution, p)],
-///     distribution_matters: matters,
+/// use steersman_stats::calibration::{
+///     ColumnEvidence, ColumnTest, CompareOptions, TestEvidence, Why, decide_columns,
+/// };
+/// let column = |p_value: f64, matters| ColumnEvidence {
+///     tests: vec![TestEvidence { test: ColumnTest::Distribution, p_value, matters }],
 ///     ..ColumnEvidence::default()
 /// };
 /// let columns = [column(1e-9, true), column(1e-9, false), column(0.01, true), ColumnEvidence::default()];
@@ -148,68 +159,55 @@ pub fn decide_columns(
         return Err(StatsError::Domain("a level is between 0 and 1"));
     }
     let weighed = columns.iter().map(weigh).collect::<Result<Vec<_>, StatsError>>()?;
-    let tested: Vec<usize> = (0..columns.len()).filter(|&column| !weighed[column].is_empty()).collect();
-    let least = |column: &usize| weighed[*column].iter().map(|(_, p)| *p).fold(1.0, f64::min);
-    let adjusted = holm(&tested.iter().map(least).collect::<Vec<f64>>())?;
-    let mut p_values = vec![1.0; columns.len()];
-    tested.iter().zip(adjusted).for_each(|(&column, p)| p_values[column] = p);
-    let decide = |(column, evidence): (usize, &ColumnEvidence)| {
-        let p_value = p_values[column];
-        // The factor by which Holm raised the column's least p-value holds for its other tests too.
-        let factor = if p_value < 1.0 { p_value / least(&column) } else { f64::INFINITY };
-        let why = explain(evidence, &weighed[column], p_value, factor, options.family_level);
+    let least = |column: &Vec<TestEvidence>| column.iter().map(|test| test.p_value).reduce(f64::min);
+    let tested: Vec<f64> = weighed.iter().filter_map(least).collect();
+    let mut adjusted = holm(&tested)?.into_iter();
+    let decide = |(evidence, tests): (&ColumnEvidence, &Vec<TestEvidence>)| {
+        let p_value = least(tests).and_then(|least| Some((least, adjusted.next()?)));
+        let why = match p_value {
+            None => Why::NoData,
+            Some((_, adjusted)) if adjusted > options.family_level => Why::Ordinary,
+            // The factor by which Holm raised the column's least p-value holds for its other tests too.
+            Some((least, adjusted)) => explain(tests, options.family_level * least / adjusted),
+        };
         ColumnDecision {
             drifted: matches!(why, Why::Changed(_)),
             why,
-            p_value,
+            p_value: p_value.map_or(1.0, |(_, adjusted)| adjusted),
             distance: evidence.distance,
             ordinary_high: evidence.ordinary_high,
         }
     };
-    Ok(columns.iter().enumerate().map(decide).collect())
+    Ok(columns.iter().zip(&weighed).map(decide).collect())
 }
 
-/// The p-values of a column's tests, corrected for dependence and divided by the weight of each test.
-fn weigh(column: &ColumnEvidence) -> Result<Vec<(ColumnTest, f64)>, StatsError> {
-    let customary = column.tests.iter().any(|(test, _)| *test == ColumnTest::Distribution);
-    let others = column.tests.iter().filter(|(test, _)| *test != ColumnTest::Distribution).count() as f64;
+/// The tests of a column, with p-values corrected for dependence and divided by the weight of each test.
+fn weigh(column: &ColumnEvidence) -> Result<Vec<TestEvidence>, StatsError> {
+    let customary = column.tests.iter().any(|test| test.test == ColumnTest::Distribution);
+    let others = column.tests.iter().filter(|test| test.test != ColumnTest::Distribution).count() as f64;
     let weight = |test: ColumnTest| match (test, customary) {
         (ColumnTest::Distribution, _) if others == 0.0 => 1.0,
         (ColumnTest::Distribution, _) => CUSTOMARY,
         (_, true) => (1.0 - CUSTOMARY) / others,
         (_, false) => 1.0 / others,
     };
-    let of = |&(test, p_value): &(ColumnTest, f64)| {
-        if !(0.0..=1.0).contains(&p_value) {
+    let of = |test: &TestEvidence| {
+        if !(0.0..=1.0).contains(&test.p_value) {
             return Err(StatsError::Domain("a p-value is between 0 and 1"));
         }
-        let corrected = column.inflation.map_or(Ok(p_value), |inflation| inflation.corrected(p_value))?;
-        Ok((test, (corrected / weight(test)).clamp(LEAST_P, 1.0)))
+        let corrected =
+            column.inflation.map_or(Ok(test.p_value), |inflation| inflation.corrected(test.p_value))?;
+        Ok(TestEvidence { p_value: (corrected / weight(test.test)).clamp(LEAST_P, 1.0), ..*test })
     };
     column.tests.iter().map(of).collect()
 }
 
-fn explain(
-    evidence: &ColumnEvidence,
-    weighed: &[(ColumnTest, f64)],
-    p_value: f64,
-    factor: f64,
-    level: f64,
-) -> Why {
-    if weighed.is_empty() {
-        return Why::NoData;
-    }
-    if p_value > level {
-        return Why::Ordinary;
-    }
-    let matters = |test: ColumnTest| match test {
-        ColumnTest::Missing => evidence.missing_matters,
-        ColumnTest::Distribution | ColumnTest::Cells => evidence.distribution_matters,
-    };
-    let mut findings =
-        weighed.iter().filter(|(test, p)| p * factor <= level * (1.0 + 1e-9) && matters(*test));
-    match findings.next() {
-        Some((test, _)) => Why::Changed(*test),
+/// The first test at or below this level whose change matters.
+fn explain(tests: &[TestEvidence], level: f64) -> Why {
+    // The level was divided by a factor that it is multiplied with here: rounding must not undo a finding.
+    let significant = |test: &&TestEvidence| test.p_value <= level * (1.0 + 1e-9) && test.matters;
+    match tests.iter().find(significant) {
+        Some(test) => Why::Changed(test.test),
         None => Why::TooSmall,
     }
 }

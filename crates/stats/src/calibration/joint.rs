@@ -1,15 +1,17 @@
-//! Evidence of a whole window, over time: one alarm with one budget for all columns.
+//! Evidence of whole windows, over time: one alarm with one budget for all columns.
 //!
-//! The e-values of a column's aspects are averaged, and those of the columns too: an average of e-values is an e-value
-//! however they depend on each other. The average goes into one e-detector whose mean run to a false alarm is the budget.
-//! When it goes off, e-BH says which columns.
+//! A change may be small in many columns, lasting in one, or gross. Each has an e-detector that is quick about it, and
+//! their weighted mean is an e-detector too, with the same budget, however they depend on each other:
+//!
+//! - *together* (45 %): the e-values of a window's columns are averaged before they go into a detector;
+//! - *each* (45 %): every column has its own detector, and these are averaged;
+//! - *jump* (10 %): pays `10/alpha`, the alarm itself, if the smallest p-value of a window, times the number of tests, is at
+//!   most `alpha/10`. So a gross change is found in its first window, although averages thin the evidence of one column.
 //!
 //! *Only what matters counts.* The evidence of an aspect whose effect is not beyond its ordinary range and its floor is
 //! cut to at most 1. Cutting an e-value leaves it one, so this costs nothing but attention for trifles.
 //!
-//! *Gross changes are found at once.* Averaging over many columns thins the evidence of one. So a tenth of each window's
-//! bet is placed on a jump: it pays `10/alpha`, the alarm itself, if the smallest p-value of the window, times the number
-//! of tests, is at most `alpha/10`. That bet is an e-value too, so the budget does not change.
+//! When the alarm goes off, e-BH says which columns.
 
 use super::multiplicity::e_bh;
 use crate::detector::{Detector, calibrate};
@@ -17,8 +19,10 @@ use crate::error::StatsError;
 use crate::sequential::mean_of_logs;
 use serde::{Deserialize, Serialize};
 
-/// The share of the bet that is placed on a jump.
+/// The weight of the detector of jumps; the others share the rest.
 const JUMP: f64 = 0.1;
+/// The evidence before the first window: a finite number, so that it can be stored.
+const LEAST: f64 = -30.0;
 /// The share of columns named in vain that is accepted.
 const FALSELY_NAMED: f64 = 0.1;
 
@@ -83,6 +87,7 @@ pub struct JointDetector {
     joint: Detector,
     columns: Vec<Detector>,
     windows: u64,
+    log_m: f64,
 }
 
 impl JointDetector {
@@ -94,7 +99,13 @@ impl JointDetector {
         if columns == 0 {
             return Err(StatsError::TooFew { needed: 1, got: 0 });
         }
-        Ok(Self { alpha, joint: Detector::new(), columns: vec![Detector::new(); columns], windows: 0 })
+        Ok(Self {
+            alpha,
+            joint: Detector::new(),
+            columns: vec![Detector::new(); columns],
+            windows: 0,
+            log_m: LEAST,
+        })
     }
 
     /// Takes one window in: the aspects of each column, in the same order of columns every time.
@@ -104,26 +115,32 @@ impl JointDetector {
         }
         let logs =
             window.iter().map(|column| column_log_e(column)).collect::<Result<Vec<f64>, StatsError>>()?;
-        let log_e = self.bet(mean_of_logs(&logs), window);
+        let log_e = mean_of_logs(&logs);
         self.windows += 1;
         self.joint.observe(log_e);
         self.columns.iter_mut().zip(&logs).for_each(|(column, log_e)| column.observe(*log_e));
-        let alarms = self.joint.alarms(self.alpha);
+        self.log_m = self.mixed(self.jumped(window));
+        let alarms = self.log_m >= -self.alpha.ln();
         let columns = if alarms { self.named()? } else { Vec::new() };
-        Ok(JointVerdict { log_e, log_m: self.joint.log_m(), alarms, columns })
+        Ok(JointVerdict { log_e, log_m: self.log_m, alarms, columns })
     }
 
-    /// The average and the jump together.
-    fn bet(&self, log_mean: f64, window: &[Vec<AspectEvidence>]) -> f64 {
+    /// The mean of the three detectors.
+    fn mixed(&self, jumped: bool) -> f64 {
+        let each: Vec<f64> = self.columns.iter().map(Detector::log_m).collect();
+        let averages =
+            ((1.0 - JUMP) / 2.0).ln() + 2f64.ln() + mean_of_logs(&[self.joint.log_m(), mean_of_logs(&each)]);
+        match jumped {
+            true => mean_of_logs(&[averages, -self.alpha.ln()]) + 2f64.ln(),
+            false => averages,
+        }
+    }
+
+    /// Whether the smallest p-value that matters is small among all tests of the window.
+    fn jumped(&self, window: &[Vec<AspectEvidence>]) -> bool {
         let tests = window.iter().map(Vec::len).sum::<usize>() as f64;
         let counting = window.iter().flatten().filter(|aspect| aspect.matters);
-        let least = counting.map(|aspect| aspect.p_value).fold(1.0, f64::min);
-        let level = JUMP * self.alpha;
-        let average = (1.0 - JUMP).ln() + log_mean;
-        match tests * least <= level {
-            true => mean_of_logs(&[average, -self.alpha.ln()]) + 2f64.ln(),
-            false => average,
-        }
+        counting.map(|aspect| aspect.p_value).fold(1.0, f64::min) * tests <= JUMP * self.alpha
     }
 
     /// The evidence so far of each column, as the logarithm of an e-value: what its own detector has, which is at most the
@@ -142,9 +159,9 @@ impl JointDetector {
         Ok((0..evidence.len()).max_by(|&a, &b| evidence[a].total_cmp(&evidence[b])).into_iter().collect())
     }
 
-    /// The evidence so far; `-inf` before the first window.
+    /// The evidence so far; the alarm level is `-ln(alpha)`.
     pub fn log_m(&self) -> f64 {
-        self.joint.log_m()
+        self.log_m
     }
 
     /// Forgets the evidence, after an alarm.
@@ -152,5 +169,6 @@ impl JointDetector {
         self.joint.reset();
         self.columns.iter_mut().for_each(Detector::reset);
         self.windows = 0;
+        self.log_m = LEAST;
     }
 }

@@ -131,3 +131,16 @@ pub fn dkw_margin(rows: u64, delta: f64) -> Result<f64, StatsError> {
     }
     Ok(((2.0 / delta).ln() / (2.0 * rows as f64)).sqrt())
 }
+
+/// The size-free part of a Jensen-Shannon distance (base 2): the root of what is left of its square after the
+/// `(K - 1) h / (8 ln 2)` that sampling adds in the mean; at least 0.
+///
+/// ```
+/// use steersman_stats::calibration::{jensen_shannon_beyond_sampling, Sizes};
+/// let left = jensen_shannon_beyond_sampling(0.1, Sizes { reference: 1_000, current: 250 }, 10).unwrap();
+/// assert!((left - 0.043_433).abs() < 1e-6); // sqrt(0.01 - 0.045 / 5.545)
+/// ```
+pub fn jensen_shannon_beyond_sampling(distance: f64, sizes: Sizes, cells: usize) -> Result<f64, StatsError> {
+    let sampling = law(cells)?.freedom() * sizes.h() / (8.0 * LN_2);
+    Ok((distance * distance - sampling).max(0.0).sqrt())
+}

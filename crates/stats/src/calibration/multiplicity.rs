@@ -66,7 +66,8 @@ fn step_up(p_values: &[f64], factor: f64) -> Result<Vec<f64>, StatsError> {
     let mut adjusted = vec![0.0; p_values.len()];
     let mut least = 1.0f64;
     for (rank, position) in rising(p_values).into_iter().enumerate().rev() {
-        least = least.min(p_values[position] * factor * count / (rank + 1) as f64);
+        // In this order a factor of 1 leaves the p-value as it is.
+        least = least.min(p_values[position] * (factor * count / (rank + 1) as f64));
         adjusted[position] = least;
     }
     Ok(adjusted)

@@ -121,7 +121,7 @@ impl Ordinary {
             gain,
             count: windows.len() as u64,
             between,
-            freedom: freedom(&errors, (windows.len() - used) as f64),
+            freedom: freedom(&errors, total / (between + sampling), (windows.len() - used) as f64),
             errors: standardised,
         })
     }
@@ -193,12 +193,11 @@ fn follow(centred: &[(f64, f64)]) -> (f64, f64, Vec<f64>) {
         let errors: Vec<f64> = centred
             .iter()
             .map(|&(value, unseen)| {
-                let error = if gain == 0.0 { value * unseen } else { value - level };
+                let error = value - level;
                 level += gain * error;
-                error
+                error * unseen
             })
             .collect();
-        let level = if gain == 0.0 { 0.0 } else { level };
         let mean = errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64;
         if best.3.is_empty() || mean < WORTH_FOLLOWING * best.2 {
             best = (gain, level, mean, errors);
@@ -216,11 +215,13 @@ fn standardise(error: f64, variance: f64) -> f64 {
 }
 
 /// Degrees of freedom: what the number of windows gives, or fewer if their errors have heavy tails. A Student law with
-/// `f` degrees has excess kurtosis `6 / (f - 4)`.
-fn freedom(errors: &[f64], most: f64) -> f64 {
+/// `f` degrees has excess kurtosis `6 / (f - 4)`. Errors make up `share` of the variance of a forecast (less than 1 where
+/// they happened to be smaller than sampling makes them); the excess kurtosis of a sum counts with the square of it.
+fn freedom(errors: &[f64], share: f64, most: f64) -> f64 {
     let count = errors.len() as f64;
     let mean = errors.iter().sum::<f64>() / count;
     let moment = |power: i32| errors.iter().map(|error| (error - mean).powi(power)).sum::<f64>() / count;
-    let excess = moment(4) / moment(2).powi(2) - 3.0;
+    let excess = (moment(4) / moment(2).powi(2) - 3.0) * share.min(1.0).powi(2);
+    // A share of 0, and errors that are all alike, give no number here and no reason for fewer.
     if excess > 0.0 { most.min(4.0 + 6.0 / excess) } else { most }
 }

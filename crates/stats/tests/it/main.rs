@@ -8,6 +8,8 @@ mod harm;
 mod joint_drift;
 mod labels;
 mod multivariate;
+mod calibration;
+mod flights;
 mod properties;
 mod quality;
 mod random;

@@ -1,0 +1,204 @@
+//! Windows one after another: a budget of one false alarm in 30 windows.
+
+use crate::flights::{Column, Encoded, Flights, Layout, Random, Watch, day};
+use crate::upper_limit;
+
+const BUDGET: f64 = 1.0 / 30.0;
+const CELLS: usize = 10;
+
+fn encode(flights: &Flights, rows: &[usize]) -> (Vec<Layout>, Vec<Encoded>) {
+    let layouts: Vec<Layout> =
+        flights.columns.iter().map(|column| Layout::learn(column, rows.iter().copied(), CELLS)).collect();
+    let encoded =
+        layouts.iter().zip(&flights.columns).map(|(layout, column)| layout.encode(column)).collect();
+    (layouts, encoded)
+}
+
+/// Windows drawn from the whole year at random: nothing ever changes.
+pub(crate) fn stationary(flights: &Flights) {
+    println!("### Windows of a stationary stream\n");
+    println!(
+        "| rows a window | windows of the reference | checks | alarms | rate | upper limit (95 %) | budget |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let all: Vec<usize> = (0..flights.rows()).collect();
+    let (_, encoded) = encode(flights, &all);
+    for rows in [50, 200, 800, 2_000, 5_000] {
+        for reference in [12, 30] {
+            let (runs, length) = (100, 100);
+            let mut alarms = 0;
+            for run in 0..runs {
+                let mut random = Random((run * 1_000_003 + rows * 31 + reference) as u64);
+                let mut draw = || -> Vec<usize> { (0..rows).map(|_| random.below(flights.rows())).collect() };
+                let windows: Vec<Vec<usize>> = (0..reference).map(|_| draw()).collect();
+                let mut watch = Watch::learn(&encoded, &windows, BUDGET);
+                alarms += (0..length).filter(|_| watch.observe(&encoded, &draw()).alarms).count();
+            }
+            let checks = runs * length;
+            println!(
+                "| {rows} | {reference} | {checks} | {alarms} | {:.4} | {:.4} | {BUDGET:.4} |",
+                alarms as f64 / checks as f64,
+                upper_limit(alarms, checks)
+            );
+        }
+    }
+    println!();
+}
+
+const PERIODS: [(&str, &str, &str, &str, &str); 7] = [
+    ("January and February", "2013-01-01", "2013-03-01", "2013-09-09", "2013-11-19"),
+    ("1 January to 8 September", "2013-01-01", "2013-09-09", "2013-09-09", "2013-11-19"),
+    ("the 60 days before", "2013-07-11", "2013-09-09", "2013-09-09", "2013-11-19"),
+    ("the 30 days before", "2013-08-10", "2013-09-09", "2013-09-09", "2013-11-19"),
+    ("its first half (9 September to 13 October)", "2013-09-09", "2013-10-14", "2013-10-14", "2013-11-19"),
+    ("January and February, until April", "2013-01-01", "2013-03-01", "2013-03-01", "2013-05-01"),
+    ("January and February, rest of the year", "2013-01-01", "2013-03-01", "2013-03-01", "2014-01-01"),
+];
+
+/// Days of the real season, which drift harmlessly.
+pub(crate) fn season(flights: &Flights) {
+    println!("### Days of a steady season, 9 September to 18 November\n");
+    println!("| reference | days | KS / chi-square alarms | alarms | budget | on (day: columns) |");
+    println!("| --- | ---: | ---: | ---: | ---: | --- |");
+    for (name, from, to, first, last) in PERIODS {
+        let reference = flights.daily(day(from), day(to));
+        let end = if last == "2014-01-01" { 365 } else { day(last) };
+        let days = flights.daily(day(first), end);
+        let rows: Vec<usize> = reference.concat();
+        let (_, encoded) = encode(flights, &rows);
+        let mut watch = Watch::learn(&encoded, &reference, BUDGET);
+        let mut on = Vec::new();
+        for (number, rows) in days.iter().enumerate() {
+            let verdict = watch.observe(&encoded, rows);
+            if verdict.alarms {
+                let names: Vec<&str> =
+                    verdict.columns.iter().map(|&column| flights.columns[column].name.as_str()).collect();
+                on.push(format!("{}: {}", number + 1, names.join(", ")));
+            }
+        }
+        let customary =
+            days.iter().filter(|day| crate::compare::customary_alarm(flights, &rows, day)).count();
+        println!(
+            "| {name} | {} | {customary} | {} | {:.1} | {} |",
+            days.len(),
+            on.len(),
+            days.len() as f64 * BUDGET,
+            on.join("; ")
+        );
+    }
+    println!();
+}
+
+type Change = fn(usize, Option<f64>) -> Option<f64>;
+
+/// One row in this many, at random but the same every time.
+fn one_in(row: usize, many: u64) -> bool {
+    (Random(row as u64).uniform() * many as f64) < 1.0
+}
+
+const GROSS: [(&str, &str, Change); 14] = [
+    ("temperature in Celsius", "temp", |_, value| value.map(|x| (x - 32.0) / 1.8)),
+    ("temperature + 3 sd", "temp", |_, value| value.map(|x| x + 54.0)),
+    ("temperature missing", "temp", |_, _| None),
+    ("humidity as a share", "humid", |_, value| value.map(|x| x / 100.0)),
+    ("humidity stuck at 50", "humid", |_, value| value.map(|_| 50.0)),
+    ("wind in another unit, tenfold", "wind_speed", |_, value| value.map(|x| x * 10.0)),
+    ("visibility always 0", "visib", |_, value| value.map(|_| 0.0)),
+    ("distance in kilometres", "distance", |_, value| value.map(|x| x * 1.609)),
+    ("hour in UTC", "hour", |_, value| value.map(|x| (x + 5.0) % 24.0)),
+    ("year 0 in 30 % of rows", "plane_year", |row, value| if one_in(row, 3) { Some(0.0) } else { value }),
+    ("one carrier only", "carrier", |_, value| value.map(|_| 11.0)),
+    ("unknown carrier in 30 %", "carrier", |row, value| if one_in(row, 3) { Some(99.0) } else { value }),
+    ("destination missing in 30 %", "dest", |row, value| if one_in(row, 3) { None } else { value }),
+    ("an airport that is never seen", "origin", |_, value| value.map(|x| x.max(1.0))),
+];
+
+/// Gross changes from a day in the steady season on.
+pub(crate) fn gross(flights: &Flights) {
+    println!("### Gross changes, 12 starts each, by the day on which they are found\n");
+    println!(
+        "| change | reference: 60 days before, day 1 | 2 | 3 to 7 | missed | 1 January to 8 September, day 1 | 2 | 3 to 7 | missed |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for (name, column, change) in GROSS {
+        let mut counts: Vec<String> = Vec::new();
+        for from in ["2013-07-11", "2013-01-01"] {
+            let found = delays(flights, from, column, change);
+            for (first, last) in [(1, 1), (2, 2), (3, 7), (8, 99)] {
+                let inside = found.iter().filter(|&&delay| (first..=last).contains(&delay)).count();
+                counts.push(inside.to_string());
+            }
+        }
+        println!("| {name} | {} |", counts.join(" | "));
+    }
+    println!();
+}
+
+fn delays(flights: &Flights, from: &str, name: &str, change: Change) -> Vec<usize> {
+    let start = day("2013-09-09");
+    let reference = flights.daily(day(from), start);
+    let (layouts, encoded) = encode(flights, &reference.concat());
+    let (_, mut changed) = encode(flights, &reference.concat());
+    let at = flights.columns.iter().position(|column: &Column| column.name == name).unwrap();
+    changed[at] = layouts[at].encode(&flights.columns[at].changed(change));
+    (1..=12)
+        .map(|placement| {
+            let first = start + placement * 5;
+            let mut watch = Watch::learn(&encoded, &reference, BUDGET);
+            for rows in flights.daily(start, first) {
+                watch.observe(&encoded, &rows);
+            }
+            let days = flights.daily(first, first + 7);
+            days.iter().position(|rows| watch.observe(&changed, rows).alarms).map_or(99, |day| day + 1)
+        })
+        .collect()
+}
+
+const GRADED: [(&str, &str, Change); 6] = [
+    ("humidity + 0.1 sd", "humid", |_, value| value.map(|x| x + 1.96)),
+    ("humidity + 0.25 sd", "humid", |_, value| value.map(|x| x + 4.9)),
+    ("distance, spread + 25 %", "distance", |_, value| value.map(|x| 1_044.0 + 1.25 * (x - 1_044.0))),
+    ("5 % zeros in temperature", "temp", |row, value| if one_in(row, 20) { Some(0.0) } else { value }),
+    ("5 % of rows to one carrier", "carrier", |row, value| if one_in(row, 20) { Some(11.0) } else { value }),
+    ("10 % of destinations missing", "dest", |row, value| if one_in(row, 10) { None } else { value }),
+];
+
+/// Graded changes of a stationary stream.
+pub(crate) fn graded(flights: &Flights) {
+    println!(
+        "### Graded changes of a stationary stream, windows until found (30 reference windows, 60 runs)\n"
+    );
+    println!(
+        "| change | 200 rows: within 1 | within 5 | within 20 | 800 rows: within 1 | within 5 | within 20 |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let all: Vec<usize> = (0..flights.rows()).collect();
+    let (layouts, encoded) = encode(flights, &all);
+    let (_, mut changed) = encode(flights, &all);
+    for (name, column, change) in GRADED {
+        let at = flights.columns.iter().position(|own| own.name == column).unwrap();
+        let before =
+            std::mem::replace(&mut changed[at], layouts[at].encode(&flights.columns[at].changed(change)));
+        let mut shares = Vec::new();
+        for rows in [200, 800] {
+            let found: Vec<usize> = (0..60u64)
+                .map(|run| {
+                    let mut random = Random(run * 7_919 + rows as u64);
+                    let mut draw =
+                        || -> Vec<usize> { (0..rows).map(|_| random.below(flights.rows())).collect() };
+                    let windows: Vec<Vec<usize>> = (0..30).map(|_| draw()).collect();
+                    let mut watch = Watch::learn(&encoded, &windows, BUDGET);
+                    (0..10).for_each(|_| drop(watch.observe(&encoded, &draw())));
+                    (1..=20).find(|_| watch.observe(&changed, &draw()).alarms).unwrap_or(99)
+                })
+                .collect();
+            for within in [1, 5, 20] {
+                let count = found.iter().filter(|&&windows| windows <= within).count();
+                shares.push(format!("{:.2}", count as f64 / found.len() as f64));
+            }
+        }
+        println!("| {name} | {} |", shares.join(" | "));
+        changed[at] = before;
+    }
+    println!();
+}
