@@ -9,6 +9,7 @@ use crate::interval::{Interval, Z_95, student_quantile, wilson};
 use crate::random::Random;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 /// Resamples behind an interval.
@@ -34,7 +35,7 @@ pub struct Correction {
     pub unseen: f64,
     /// The same correction made at the same age of earlier windows, latest first.
     pub trials: Vec<Trial>,
-    cell: i64,
+    cell: NonZeroU32,
     /// By stratum: delays in seconds, and the probabilities of outcomes 0 and 1 to have arrived by then.
     delays: BTreeMap<String, ClassDelays>,
 }
@@ -133,7 +134,7 @@ impl DelayModel {
                 stratum.triangle.delays.iter().map(|delay| i64::from(*delay).saturating_mul(self.cell()));
             (stratum.name.to_owned(), ClassDelays { ages: ages.collect(), arrived: stratum.fit.arrived() })
         });
-        let (delays, cell) = (delays.collect(), self.cell());
+        let (delays, cell) = (delays.collect(), self.cell);
         Ok(Correction { share, so_far, records, arrived, unseen, trials, cell, delays })
     }
 
@@ -188,7 +189,8 @@ impl Correction {
     /// the window has no records of the stratum.
     pub fn arrived_by(&self, stratum: &str, outcome: bool, age: i64) -> Option<f64> {
         let delays = self.delays.get(stratum)?;
-        let full = age.div_euclid(self.cell).saturating_mul(self.cell);
+        let cell = i64::from(self.cell.get());
+        let full = age.div_euclid(cell).saturating_mul(cell);
         let count = delays.ages.partition_point(|delay| *delay <= full);
         let [negative, positive] = &delays.arrived;
         let arrived = if outcome { positive } else { negative };

@@ -3,6 +3,7 @@
 use crate::error::{StatsError, paired};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 /// Counts of records and of arrived labels by the time of the record, the delay of the label and its outcome: a
@@ -27,7 +28,7 @@ use std::ops::Range;
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DelayModel {
-    cell: i64,
+    pub(super) cell: NonZeroU32,
     strata: BTreeMap<String, BTreeMap<i64, Cohort>>,
 }
 
@@ -39,6 +40,14 @@ pub(super) struct Cohort {
     records: u64,
     /// Labels of outcomes 0 and 1 by delay in cells.
     arrivals: BTreeMap<u32, [u64; 2]>,
+}
+
+impl Cohort {
+    /// The cohort of the cell that holds `time`.
+    fn at(cohorts: &mut BTreeMap<i64, Self>, time: i64, cell: i64) -> &mut Self {
+        let empty = || Self { last: time, records: 0, arrivals: BTreeMap::new() };
+        cohorts.entry(time.div_euclid(cell)).or_insert_with(empty)
+    }
 }
 
 /// A cohort as it is seen at some moment.
@@ -55,15 +64,15 @@ impl DelayModel {
     /// Nothing counted yet; times are cut into cells of so many seconds. A fiftieth of the usual delay is a good length:
     /// ages count in full cells only.
     pub fn new(cell: i64) -> Result<Self, StatsError> {
-        if cell < 1 {
-            return Err(StatsError::Domain("a cell of time lasts at least one second"));
-        }
+        let cell = u32::try_from(cell).ok().and_then(NonZeroU32::new);
+        let cell =
+            cell.ok_or(StatsError::Domain("a cell of time lasts at least one second, at most 136 years"))?;
         Ok(Self { cell, strata: BTreeMap::new() })
     }
 
     /// Length of a cell in seconds.
     pub fn cell(&self) -> i64 {
-        self.cell
+        i64::from(self.cell.get())
     }
 
     /// The strata that there are records of.
@@ -73,8 +82,10 @@ impl DelayModel {
 
     /// Counts records by their times, each record once.
     pub fn add_records(&mut self, stratum: &str, times: &[i64]) {
+        let cell = self.cell();
+        let cohorts = self.cohorts(stratum);
         for &time in times {
-            let cohort = self.cohort(stratum, time);
+            let cohort = Cohort::at(cohorts, time, cell);
             cohort.last = cohort.last.max(time);
             cohort.records += 1;
         }
@@ -91,23 +102,20 @@ impl DelayModel {
     ) -> Result<(), StatsError> {
         paired(recorded.len(), arrived.len(), 0)?;
         paired(recorded.len(), outcomes.len(), 0)?;
+        let cell = self.cell();
+        let cohorts = self.cohorts(stratum);
         for ((&time, &arrival), &outcome) in recorded.iter().zip(arrived).zip(outcomes) {
             let delay = arrival.saturating_sub(time).max(0);
-            let cells = delay / self.cell + i64::from(delay % self.cell != 0);
-            let cell = u32::try_from(cells).unwrap_or(u32::MAX);
-            let [negative, positive] = self.cohort(stratum, time).arrivals.entry(cell).or_default();
+            let cells = delay / cell + i64::from(delay % cell != 0);
+            let cells = u32::try_from(cells).unwrap_or(u32::MAX);
+            let [negative, positive] = Cohort::at(cohorts, time, cell).arrivals.entry(cells).or_default();
             *(if outcome { positive } else { negative }) += 1;
         }
         Ok(())
     }
 
-    fn cohort(&mut self, stratum: &str, time: i64) -> &mut Cohort {
-        if !self.strata.contains_key(stratum) {
-            self.strata.insert(stratum.to_owned(), BTreeMap::new());
-        }
-        let cohorts = self.strata.entry(stratum.to_owned()).or_default();
-        let fresh = || Cohort { last: time, records: 0, arrivals: BTreeMap::new() };
-        cohorts.entry(time.div_euclid(self.cell)).or_insert_with(fresh)
+    fn cohorts(&mut self, stratum: &str) -> &mut BTreeMap<i64, Cohort> {
+        self.strata.entry(stratum.to_owned()).or_default()
     }
 
     /// Adds what another model has counted.
@@ -166,16 +174,16 @@ impl DelayModel {
     }
 
     fn first_cell(&self, time: i64) -> i64 {
-        time.div_euclid(self.cell) + i64::from(time.rem_euclid(self.cell) != 0)
+        time.div_euclid(self.cell()) + i64::from(time.rem_euclid(self.cell()) != 0)
     }
 
     /// The cohorts whose cell was over at `now`, of one stratum or of all.
     pub(super) fn seen(&self, stratum: Option<&str>, now: i64) -> impl Iterator<Item = Seen<'_>> {
         let wanted = move |name: &String| stratum.is_none_or(|wanted| wanted == name);
         let strata = self.strata.iter().filter(move |(name, _)| wanted(name));
-        let running = now.div_euclid(self.cell);
+        let (cell, running) = (self.cell(), now.div_euclid(self.cell()));
         strata.flat_map(move |(_, cohorts)| cohorts.range(..running)).map(move |(&index, cohort)| {
-            let age = u32::try_from(now.saturating_sub(cohort.last) / self.cell).unwrap_or(u32::MAX);
+            let age = u32::try_from(now.saturating_sub(cohort.last) / cell).unwrap_or(u32::MAX);
             Seen { cohort, index, age }
         })
     }
