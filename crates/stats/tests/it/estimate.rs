@@ -3,10 +3,12 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
+use steersman_stats::StatsError;
 use steersman_stats::estimate::{
     Calibration, Decided, DirectLoss, Estimate, Isotonic, Labelled, Multiclass, Past, PointLoss, Ranked,
     adapt, brier, log_loss,
 };
+use steersman_stats::interval::Interval;
 use steersman_stats::learn::{Logistic, Matrix};
 use steersman_stats::metric::{self, Cells, Rate};
 
@@ -89,7 +91,7 @@ fn realised_metrics_are_scikit_learns() {
         same(metric::recall(&scores, &truths, 0.5).unwrap().value, &theirs["recall"], 1e-9, "recall");
         let specificity = metric::specificity(&scores, &truths, 0.5).unwrap();
         same(specificity.value, &theirs["specificity"], 1e-9, "specificity");
-        let error = metric::expected_calibration_error(&scores, &truths, 10, 7).unwrap();
+        let error = metric::expected_calibration_error(&scores, &truths, 10).unwrap();
         // Ties are split by chance there.
         same(error.value, &theirs["ece"], if case["untied"] == true { 1e-9 } else { 0.02 }, "ece");
     }
@@ -280,9 +282,7 @@ fn past_errors_widen_the_interval_until_it_holds() {
             let mut realised = || estimate.value + 5f64.sqrt() * estimate.deviation * normal();
             let past: Vec<Past> = (0..windows).map(|_| Past { estimate, realised: realised() }).collect();
             let next = realised();
-            let holds = |interval: steersman_stats::interval::Interval| {
-                u32::from((interval.low..=interval.high).contains(&next))
-            };
+            let holds = |interval: Interval| u32::from((interval.low..=interval.high).contains(&next));
             plain += holds(estimate.interval().unwrap());
             honest += holds(estimate.interval_after(&past).unwrap());
         }
@@ -327,42 +327,43 @@ fn weights_follow_a_new_mix_but_nothing_sees_concept_drift() {
     }
 }
 
+type Metric = fn(&[f64], &[f64]) -> Result<Interval, StatsError>;
+
 #[test]
 fn direct_loss_follows_harder_rows() {
-    let sample = |rows: usize, from: f64, seed: u64| {
+    let sample = |rows: usize, (from, width): (f64, f64), seed: u64| {
         let mut draw = draws(seed);
-        let x: Vec<f64> = (0..rows).map(|_| from + 5.0 * draw()).collect();
+        let x: Vec<f64> = (0..rows).map(|_| from + width * draw()).collect();
         let truths: Vec<f64> = x.iter().map(|x| 10.0 + x * (1.0 + 0.6 * (draw() - 0.5))).collect();
         let outputs: Vec<f64> = x.iter().map(|x| 10.0 + x).collect();
         (Matrix::new(vec![x]).unwrap(), outputs, truths)
     };
-    let mut draw = draws(9);
-    let (features, outputs, truths) = sample(6_000, 0.0, 1);
-    let checks: [(PointLoss, fn(&[f64], &[f64]) -> Result<steersman_stats::interval::Interval, _>, bool); 6] = [
-        (PointLoss::Absolute, metric::mae, false),
-        (PointLoss::Squared, metric::mse, false),
-        (PointLoss::Squared, metric::rmse, true),
-        (PointLoss::AbsolutePercentage, metric::mape, false),
-        (PointLoss::SquaredLogarithmic, metric::msle, false),
-        (PointLoss::SquaredLogarithmic, metric::rmsle, true),
+    let (features, outputs, truths) = sample(2_000, (0.0, 5.0), 1);
+    let cases: [(PointLoss, Metric, Option<Metric>); 4] = [
+        (PointLoss::Absolute, metric::mae, None),
+        (PointLoss::Squared, metric::mse, Some(metric::rmse)),
+        (PointLoss::AbsolutePercentage, metric::mape, None),
+        (PointLoss::SquaredLogarithmic, metric::msle, Some(metric::rmsle)),
     ];
-    for (loss, metric, root) in checks {
+    for (loss, mean, root) in cases {
         let (model, held) = DirectLoss::fit(loss, &features, &outputs, &truths, 7).unwrap();
-        let whole = model.estimate(&held).unwrap();
-        let own = metric(&outputs, &truths).unwrap().value;
-        let whole = if root { whole.root() } else { whole };
-        assert!((whole.value / own - 1.0).abs() < 0.05, "{loss:?}: {} of {own}", whole.value);
-        let mut inside = 0;
+        let (whole, own) = (model.estimate(&held).unwrap(), mean(&outputs, &truths).unwrap());
+        assert!((whole.value / own.value - 1.0).abs() < 0.1, "{loss:?}: {} of {}", whole.value, own.value);
+        let (mut draw, mut inside, mut asked) = (draws(9), 0, 0);
         for window in 0..40 {
             // From easy windows to hard ones.
-            let (features, outputs, truths) = sample(200, 5.0 * draw() - 2.5, 100 + window);
+            let (features, outputs, truths) = sample(200, (2.5 * draw(), 2.5), 100 + window);
             let estimate = model.estimate(&model.predict(&features, &outputs).unwrap()).unwrap();
-            let estimate = if root { estimate.root() } else { estimate };
-            let interval = estimate.interval().unwrap();
-            inside +=
-                u32::from((interval.low..=interval.high).contains(&metric(&outputs, &truths).unwrap().value));
+            let mut check = |estimate: Estimate, metric: Metric| {
+                let interval = estimate.interval().unwrap();
+                let realised = metric(&outputs, &truths).unwrap().value;
+                inside += u32::from((interval.low..=interval.high).contains(&realised));
+                asked += 1;
+            };
+            check(estimate, mean);
+            root.into_iter().for_each(|metric| check(estimate.root(), metric));
         }
-        println!("{loss:?} {inside}");
+        assert!(inside * 10 >= asked * 9, "{loss:?}: {inside} of {asked}");
     }
 }
 
