@@ -14,6 +14,7 @@ mod band;
 mod column;
 mod compare;
 mod effect;
+mod inflation;
 mod joint;
 mod limit;
 mod multiplicity;
