@@ -38,7 +38,7 @@ pub struct Adapted {
 ///
 /// `w = (n_r / n_c) g / (1 - g)`, where `g` is the probability that the row is of the window, by [`out_of_fold`] boosted
 /// trees over both; cut at the 99th percentile (J. Bialek, W. Kuberski et al., *Estimating Model Performance Under
-/// Covariate Shift Without Labels*, arXiv 2401.08348, section 3).
+/// Covariate Shift Without Labels*, arXiv 2401.08348).
 pub fn density_ratio(reference: &Matrix, window: &Matrix, seed: u64) -> Result<Vec<f64>, StatsError> {
     let (here, there) = (reference.rows(), window.rows());
     let together = reference.stacked(window)?;

@@ -60,7 +60,12 @@ impl Estimate {
         if past.is_empty() {
             return Ok(least);
         }
-        if let Some(row) = past.iter().position(|past| !past.realised.is_finite()) {
+        let known = |past: &Past| {
+            [past.realised, past.estimate.value, past.estimate.deviation]
+                .iter()
+                .all(|number| number.is_finite())
+        };
+        if let Some(row) = past.iter().position(|past| !known(past)) {
             return Err(StatsError::NotFinite { row });
         }
         let windows = past.len() as f64;
