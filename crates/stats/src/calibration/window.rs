@@ -85,8 +85,8 @@ impl WindowValue {
     }
 }
 
-/// How much more the reference's windows differ than independent rows would: Pearson's chi-square of a window of `m` rows
-/// has mean `d (1 + m excess)`, `d` degrees of freedom.
+/// How much more the reference's windows differ than independent rows would: the log likelihood ratio `G` (about
+/// Pearson's chi-square) of a window of `m` rows has mean `d (1 + m excess)`, `d` degrees of freedom.
 ///
 /// The variance of a share among windows adds to its sampling variance; the excess is their ratio for one row, by the
 /// method of moments, so that it serves windows of any size.
@@ -105,7 +105,7 @@ impl Dispersion {
     /// let alike = Dispersion::learn(&[vec![50, 50], vec![50, 50], vec![50, 50]]).unwrap();
     /// let apart = Dispersion::learn(&[vec![70, 30], vec![50, 50], vec![30, 70]]).unwrap();
     /// assert_eq!(alike.factor(100), 1.0);
-    /// assert!((apart.factor(100) - 16.0).abs() < 1e-9); // chi-squares 24, 0 and 24 where 1 is expected
+    /// assert!((apart.factor(100) - 16.340_5).abs() < 1e-4); // ratios of 24.51, 0 and 24.51 where 1 is expected
     /// ```
     pub fn learn(windows: &[Vec<u64>]) -> Result<Self, StatsError> {
         let total = super::band::sums(windows)?;
@@ -113,7 +113,7 @@ impl Dispersion {
         for own in windows {
             let rows: u64 = own.iter().sum();
             let rest: Vec<u64> = total.iter().zip(own).map(|(all, own)| all - own).collect();
-            if let Some((statistic, freedom)) = pearson(&rest, own) {
+            if let Some((statistic, freedom)) = deviance(&rest, own) {
                 excess.push((statistic / freedom - 1.0) / rows as f64);
             }
         }
@@ -135,7 +135,7 @@ impl Dispersion {
     }
 
     /// The distance of a window's counts from the reference's (all of it, or all of it but this window): the cube root of
-    /// Pearson's chi-square over what it is in the mean, `(X^2 / (d + l))^(1/3)`, `l = d m excess`. A cube root of a
+    /// the log likelihood ratio over what it is in the mean, `(G / (d + l))^(1/3)`, `l = d m excess`. A cube root of a
     /// chi-square is nearly normal, with variance `2 (d + 2 l) / (9 (d + l)^2)` (Wilson and Hilferty, PNAS 17, 1931;
     /// delta method for `l > 0`).
     pub fn distance(self, reference: &[u64], own: &[u64]) -> Result<WindowValue, StatsError> {
@@ -143,7 +143,8 @@ impl Dispersion {
             return Err(StatsError::Length { left: reference.len(), right: own.len() });
         }
         let rows: u64 = own.iter().sum();
-        let (statistic, freedom) = pearson(reference, own).ok_or(StatsError::TooFew { needed: 1, got: 0 })?;
+        let (statistic, freedom) =
+            deviance(reference, own).ok_or(StatsError::TooFew { needed: 1, got: 0 })?;
         let more = freedom * rows as f64 * self.excess;
         let expected = freedom + more;
         let variance = 2.0 * (freedom + 2.0 * more) / (9.0 * expected * expected);
@@ -151,14 +152,26 @@ impl Dispersion {
     }
 }
 
-/// Pearson's chi-square of two rows of counts and its degrees of freedom; none if a row or all but one cell is empty.
-fn pearson(reference: &[u64], own: &[u64]) -> Option<(f64, f64)> {
+/// The log likelihood ratio of two rows of counts, `2 sum O ln(O / E)`, and its degrees of freedom; none if a row is empty.
+/// It is like Pearson's chi-square where much is expected, but a single row in a cell where next to none is expected
+/// does not make it large. Rows that are all in one cell count as the mean of the law that a second cell would give.
+fn deviance(reference: &[u64], own: &[u64]) -> Option<(f64, f64)> {
     let (n, m) = (reference.iter().sum::<u64>() as f64, own.iter().sum::<u64>() as f64);
-    let cells = reference.iter().zip(own).filter(|(a, b)| **a + **b > 0);
-    let freedom = cells.clone().count() as f64 - 1.0;
-    if n == 0.0 || m == 0.0 || freedom < 1.0 {
+    if n == 0.0 || m == 0.0 {
         return None;
     }
-    let of = |(&a, &b): (&u64, &u64)| (a as f64 * m - b as f64 * n).powi(2) / (a + b) as f64;
-    Some((cells.map(of).sum::<f64>() / (n * m), freedom))
+    let cells = reference.iter().zip(own).filter(|(a, b)| **a + **b > 0);
+    let freedom = cells.clone().count() as f64 - 1.0;
+    if freedom < 1.0 {
+        return Some((1.0, 1.0));
+    }
+    let term = |observed: f64, expected: f64| match observed > 0.0 {
+        true => observed * (observed / expected).ln(),
+        false => 0.0,
+    };
+    let of = |(&a, &b): (&u64, &u64)| {
+        let share = (a + b) as f64 / (n + m);
+        term(a as f64, share * n) + term(b as f64, share * m)
+    };
+    Some(((2.0 * cells.map(of).sum::<f64>()).max(0.0), freedom))
 }

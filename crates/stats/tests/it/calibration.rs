@@ -130,6 +130,12 @@ fn what_never_varied_is_judged_by_sampling_alone() {
     let judged = learnt.judge(&window(20)).unwrap();
     let missing = judged.aspects.iter().find(|(aspect, ..)| *aspect == Aspect::Missing).unwrap();
     assert!(missing.1.p_value < 1e-6 && missing.2, "{missing:?}");
+
+    // A column that was constant for 30 windows of 48 rows, and now takes other values; one odd row is no proof.
+    let window = |other: u64| ColumnWindow { cells: vec![0, 48 - other, other], ..ColumnWindow::default() };
+    let learnt = ColumnOrdinary::learn(&vec![window(0); 30], Floors::default()).unwrap();
+    let p_value = |other: u64| learnt.judge(&window(other)).unwrap().aspects[0].1.p_value;
+    assert!(p_value(24) < 1e-6 && p_value(1) > 1e-3, "{} {}", p_value(24), p_value(1));
 }
 
 proptest! {
@@ -199,7 +205,8 @@ fn resampled_bands_follow_the_law_of_independent_rows() {
     for rows in [200, 2_000] {
         let band = NullBand::from_resamples(&reference, rows, 2_000, 5, jensen_shannon).unwrap();
         let law = jensen_shannon_limit(Sizes { reference: 21_000, current: rows }, 20, 0.05).unwrap();
-        assert!((band.range().1 / law - 1.0).abs() < 0.05, "{} {law}", band.range().1);
+        // With one row expected in the rarest cell the law is a little too small.
+        assert!((band.range().1 / law - 1.0).abs() < 0.08, "{} {law}", band.range().1);
     }
     // Blocks that are more alike than independent rows make them: so are the windows made of them.
     let mut random = Random(3);

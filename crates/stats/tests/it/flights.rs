@@ -121,7 +121,11 @@ impl Layout {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| values[(share * (values.len() - 1) as f64) as usize];
         let (low, high) = (at(0.001), at(0.999));
-        let bins = column.numeric.then(|| Bins::quantiles(&values, cells).expect("there are values"));
+        // A constant has a cell of its own, between what is below and what is above.
+        let around = [low.next_down(), low.next_down(), low, low, low.next_up()];
+        let constant = values.first() == values.last();
+        let (sample, cells) = if constant { (around.as_slice(), 3) } else { (values.as_slice(), cells) };
+        let bins = column.numeric.then(|| Bins::quantiles(sample, cells).expect("there are values"));
         let categories = values.last().map_or(0, |last| *last as usize + 1);
         // Numbers far outside are cut to the range, extended by its own width on both sides.
         Self { bins, categories, low: 2.0 * low - high, high: 2.0 * high - low }
