@@ -153,8 +153,12 @@ fn print(found: &Comparison, reference: &Frame, args: &CompareArgs) {
         note(&format!("{name:<10} {}", described(side)));
     }
     let of_kind = |kind: DataKind| {
-        let names: Vec<&str> =
-            reference.columns.iter().filter(|column| column.kind == kind).map(|column| column.name.as_str()).collect();
+        let names: Vec<&str> = reference
+            .columns
+            .iter()
+            .filter(|column| column.kind == kind)
+            .map(|column| column.name.as_str())
+            .collect();
         (!names.is_empty()).then(|| format!("{} {}", names.len(), kind.as_str()))
     };
     let kinds =
@@ -201,7 +205,12 @@ fn print(found: &Comparison, reference: &Frame, args: &CompareArgs) {
     }
     note("");
     for segment in found.segments.iter().filter(|segment| segment.drifted) {
-        note(&format!("within     {} = {}: {} drifted", segment.column, segment.value, segment.columns.join(", ")));
+        note(&format!(
+            "within     {} = {}: {} drifted",
+            segment.column,
+            segment.value,
+            segment.columns.join(", ")
+        ));
     }
     if let Some(joint) = &found.joint {
         note(&format!("together   {}", joint.why));

@@ -57,8 +57,7 @@ pub fn html(found: &Comparison, program: &str) -> Result<String, askama::Error> 
     });
     let headline = format!("{}{}", found.summary[..1].to_uppercase(), &found.summary[1..]);
     let sides = [side("Reference", &found.reference), side("Current", &found.current)];
-    Page { style: crate::STYLE, program, found, headline, sides, columns, undrawn, joint_columns }
-        .render()
+    Page { style: crate::STYLE, program, found, headline, sides, columns, undrawn, joint_columns }.render()
 }
 
 fn side(name: &'static str, side: &Side) -> SideRow {
@@ -118,10 +117,16 @@ fn card(column: &ColumnComparison, found: &Comparison) -> ColumnCard {
         moved: column.moved.clone(),
         why: column.why.clone(),
         distance: distance.map_or("\u{2013}".to_owned(), |distance| format!("{distance:.3}")),
-        ordinary: column.ordinary.map_or("\u{2013}".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}")),
+        ordinary: column
+            .ordinary
+            .map_or("\u{2013}".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}")),
         effect,
         harm: column.harm.map_or(String::new(), |harm| format!("{harm:+.4}")),
-        missing: format!("{:.1} % \u{2192} {:.1} %", 100.0 * column.missing.reference, 100.0 * column.missing.current),
+        missing: format!(
+            "{:.1} % \u{2192} {:.1} %",
+            100.0 * column.missing.reference,
+            100.0 * column.missing.current
+        ),
         plots: plots(column, found),
         figures: figures(&column.summary.reference, &column.summary.current),
         distances: column
@@ -140,12 +145,18 @@ fn plots(column: &ColumnComparison, found: &Comparison) -> Vec<(String, String)>
     let mut plots = Vec::new();
     match &column.shape {
         Shape::Numeric { edges, shares, quantiles: pairs } => {
-            plots.push(("Distribution".to_owned(), histogram(&format!("Distribution of {name}"), edges, shares)));
+            plots.push((
+                "Distribution".to_owned(),
+                histogram(&format!("Distribution of {name}"), edges, shares),
+            ));
             let svg = quantiles(&format!("Quantiles of {name}"), pairs);
             plots.push(("Quantiles: reference across, current up".to_owned(), svg));
         }
         Shape::Categories { names, shares, others } => {
-            plots.push(("Shares".to_owned(), categories(&format!("Shares of {name}"), names, shares, *others)));
+            plots.push((
+                "Shares".to_owned(),
+                categories(&format!("Shares of {name}"), names, shares, *others),
+            ));
         }
         Shape::Empty => {}
     }
@@ -178,7 +189,9 @@ fn figures(before: &ColumnSummary, now: &ColumnSummary) -> Vec<(String, String, 
     if before.mean.is_some() || now.mean.is_some() {
         rows.push(("mean".to_owned(), shown(before.mean), shown(now.mean)));
         rows.push(("deviation".to_owned(), shown(before.deviation), shown(now.deviation)));
-        for (place, name) in ["minimum", "5 %", "25 %", "median", "75 %", "95 %", "maximum"].iter().enumerate() {
+        for (place, name) in
+            ["minimum", "5 %", "25 %", "median", "75 %", "95 %", "maximum"].iter().enumerate()
+        {
             let of = |summary: &ColumnSummary| shown(summary.quantiles.map(|quantiles| quantiles[place]));
             rows.push(((*name).to_owned(), of(before), of(now)));
         }

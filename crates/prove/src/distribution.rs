@@ -170,7 +170,8 @@ pub(crate) fn course(title: &str, points: &[TimelinePoint], percent: bool) -> St
         return String::new();
     }
     let values = || known.iter().filter_map(|point| point.value);
-    let (mut low, mut high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    let (mut low, mut high) =
+        (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     let pad = ((high - low) * 0.12).max(high.abs() * 0.01).max(1e-9);
     (low, high) = (if low >= 0.0 { (low - pad).max(0.0) } else { low - pad }, high + pad);
     let frame = Frame { height: 170.0, x: (micros(first) as f64, micros(last) as f64), y: (low, high) };

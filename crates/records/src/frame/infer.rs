@@ -6,12 +6,13 @@
 
 use super::source::Raw;
 use super::{Frame, FrameColumn};
-use crate::codec::time_type;
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, StringArray, TimestampMicrosecondArray,
+    make_array,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use std::collections::HashSet;
 use std::sync::Arc;
 use steersman_domain::Problem;
@@ -49,20 +50,14 @@ fn infer(
     notes: &mut Vec<String>,
 ) -> Result<Option<FrameColumn>, Problem> {
     let stored = values.data_type().clone();
-    let to = |kind: &DataType| {
-        cast(&values, kind)
-            .map_err(|error| Problem::invalid(format!("cannot read the column: {error}")).field(name))
-    };
+    let wrong = |error: &ArrowError| Problem::invalid(format!("cannot read the column: {error}")).field(name);
+    let to = |kind: &DataType| cast(&values, kind).map_err(|error| wrong(&error));
     let (kind, values) = match &stored {
         DataType::Boolean => (DataKind::Boolean, values),
         DataType::Null => (DataKind::Numeric, to(&DataType::Float64)?),
         kind if kind.is_numeric() => (DataKind::Numeric, without_nan(&to(&DataType::Float64)?)),
         DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => {
-            // A time without a zone is taken as UTC.
-            let plain = to(&DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None))?;
-            let utc = cast(&plain, &time_type())
-                .map_err(|error| Problem::invalid(error.to_string()).field(name))?;
-            (DataKind::Datetime, utc)
+            (DataKind::Datetime, instants(&values).map_err(|error| wrong(&error))?)
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
             let texts = to(&DataType::Utf8)?;
@@ -80,6 +75,19 @@ fn infer(
         other => other.to_string(),
     };
     Ok(Some(FrameColumn { name: name.to_owned(), kind, values, stored_as }))
+}
+
+/// Times as microseconds of UTC. A time without a zone is taken as UTC; one with a zone is stored as UTC anyway.
+fn instants(values: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let zoneless = match values.data_type() {
+        DataType::Timestamp(unit, Some(_)) => {
+            let data = values.to_data().into_builder().data_type(DataType::Timestamp(*unit, None));
+            make_array(data.build()?)
+        }
+        _ => values.clone(),
+    };
+    let micros = cast(&zoneless, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    Ok(Arc::new(micros.as_primitive::<TimestampMicrosecondType>().clone().with_timezone("UTC")))
 }
 
 fn without_nan(values: &ArrayRef) -> ArrayRef {

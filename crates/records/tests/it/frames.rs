@@ -127,3 +127,25 @@ fn rows_and_columns_are_chosen() {
     assert!(rows(&[], "town > 3").unwrap_err().contains("`town` (text) cannot be compared with 3 (number)"));
     assert!(rows(&["m"], "n > 3").unwrap_err().contains("has no column `m`"));
 }
+
+#[test]
+fn times_of_parquet_are_utc_whatever_their_unit_and_zone() {
+    use arrow::array::{ArrayRef, RecordBatch, TimestampMillisecondArray, TimestampSecondArray};
+    use std::sync::Arc;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let plain: ArrayRef = Arc::new(TimestampSecondArray::from(vec![Some(1_769_940_000), None]));
+    let zoned: ArrayRef = Arc::new(
+        TimestampMillisecondArray::from(vec![Some(1_769_940_000_000), None])
+            .with_timezone("America/New_York"),
+    );
+    let batch = RecordBatch::try_from_iter([("plain", plain), ("zoned", zoned)]).unwrap();
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let frame = read(&path).unwrap();
+    for name in ["plain", "zoned"] {
+        assert_eq!(frame.column(name).unwrap().times(), [Some(1_769_940_000_000_000), None], "{name}");
+    }
+}

@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod calibration;
 mod distance;
 mod estimate;
+mod flights;
 mod harm;
 mod joint_drift;
 mod labels;
 mod multivariate;
-mod calibration;
-mod flights;
 mod properties;
 mod quality;
 mod random;

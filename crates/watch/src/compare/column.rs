@@ -52,7 +52,11 @@ impl Examined {
                 format!("its missing values changed, certainly (p {})", probability(decision.p_value))
             }
             (None, None, Why::Changed(_)) => {
-                format!("the change is certain (p {}) and matters: {}", probability(decision.p_value), size(&found))
+                format!(
+                    "the change is certain (p {}) and matters: {}",
+                    probability(decision.p_value),
+                    size(&found)
+                )
             }
             (None, None, Why::TooSmall) => {
                 format!("the change is certain but too small to matter: {}", size(&found))
@@ -81,7 +85,13 @@ fn size(found: &ColumnComparison) -> String {
 
 /// A p-value in few signs.
 pub(super) fn probability(p: f64) -> String {
-    if p < 1e-12 { "< 1e-12".to_owned() } else if p < 1e-3 { format!("{p:.0e}") } else { format!("{p:.3}") }
+    if p < 1e-12 {
+        "< 1e-12".to_owned()
+    } else if p < 1e-3 {
+        format!("{p:.0e}")
+    } else {
+        format!("{p:.3}")
+    }
 }
 
 /// Examines a column; `blocks` are intervals of time in the reference, by row, where there are enough.
@@ -103,7 +113,9 @@ pub(super) fn examine(
     let mut nothing = part.nothing;
     let (n, m) = (pair.rows.reference, pair.rows.current);
     let test = two_proportions((pair.missing.reference, n), (pair.missing.current, m)).ok();
-    if pair.missing != Both::default() && let Some(test) = test {
+    if pair.missing != Both::default()
+        && let Some(test) = test
+    {
         let p_value = match blocks {
             Some(blocks) => blocks.missing(pair, test.statistic).unwrap_or(test.p_value),
             None => test.p_value,
@@ -119,7 +131,8 @@ pub(super) fn examine(
     }
     let mut moved = part.moved;
     if floors.missing_matters(missing.reference, missing.current) {
-        let words = format!("missing {:.1} % \u{2192} {:.1} %", 100.0 * missing.reference, 100.0 * missing.current);
+        let words =
+            format!("missing {:.1} % \u{2192} {:.1} %", 100.0 * missing.reference, 100.0 * missing.current);
         moved = if moved.is_empty() { words } else { format!("{moved}, {words}") };
     }
     let found = ColumnComparison {
@@ -320,7 +333,9 @@ fn categories(
     part.found = compare_categorical(&counts.reference, &counts.current, convention).unwrap_or_default();
     let own = match convention {
         Convention::Steersman => part.found.clone(),
-        _ => compare_categorical(&counts.reference, &counts.current, Convention::Steersman).unwrap_or_default(),
+        _ => {
+            compare_categorical(&counts.reference, &counts.current, Convention::Steersman).unwrap_or_default()
+        }
     };
     let by_block = blocks.and_then(|blocks| Some((blocks, blocks.categories(pair, &counts.reference)?)));
     part.band = band(&cells, by_block.as_ref().map(|(_, counts)| counts.as_slice()));
@@ -353,17 +368,20 @@ fn moved_categories(counts: &Both<BTreeMap<String, u64>>, n: u64, m: u64) -> Str
     let share_of = |side: &BTreeMap<String, u64>, name: &String, whole: u64| {
         share(side.get(name).copied().unwrap_or(0), whole)
     };
-    let change = |name: &&String| {
-        (share_of(&counts.current, name, m) - share_of(&counts.reference, name, n)).abs()
-    };
+    let change =
+        |name: &&String| (share_of(&counts.current, name, m) - share_of(&counts.reference, name, n)).abs();
     let Some(name) = names.max_by(|a, b| change(a).total_cmp(&change(b))) else { return String::new() };
     let mut words = format!(
         "`{name}` {:.1} % \u{2192} {:.1} %",
         100.0 * share_of(&counts.reference, name, n),
         100.0 * share_of(&counts.current, name, m)
     );
-    let fresh: Vec<u64> =
-        counts.current.iter().filter(|(name, _)| !counts.reference.contains_key(*name)).map(|(_, c)| *c).collect();
+    let fresh: Vec<u64> = counts
+        .current
+        .iter()
+        .filter(|(name, _)| !counts.reference.contains_key(*name))
+        .map(|(_, c)| *c)
+        .collect();
     if !fresh.is_empty() {
         let part = 100.0 * share(fresh.iter().sum(), m);
         words.push_str(&format!(", {} unseen with {part:.1} %", fresh.len()));

@@ -6,9 +6,9 @@
 use super::Options;
 use super::joint::spaced;
 use super::pair::{As, Cells, Pair};
+use steersman_domain::Problem;
 use steersman_domain::comparison::{ColumnComparison, Harm};
 use steersman_domain::schema::DataKind;
-use steersman_domain::Problem;
 use steersman_records::frame::{Frame, FrameColumn};
 use steersman_stats::StatsError;
 use steersman_stats::harm::{ShapleyOptions, shapley};
@@ -131,15 +131,19 @@ fn losses(
                 DataKind::Numeric | DataKind::Boolean => Ok(Some(column.numbers())),
                 kind => Err(Problem::invalid(format!("column `{name}` is {}, not numeric", kind.as_str()))
                     .field(flag)
-                    .hint("a target is a number, or 0/1 or true/false; a prediction a number or a probability")),
+                    .hint(
+                        "a target is a number, or 0/1 or true/false; a prediction a number or a probability",
+                    )),
             }
         }
     };
     let truths = numbers(&options.target, "--target")?;
     let outputs = numbers(&options.prediction, "--prediction")?;
-    let within = |values: &[Option<f64>], fits: fn(f64) -> bool| values.iter().flatten().all(|value| fits(*value));
+    let within =
+        |values: &[Option<f64>], fits: fn(f64) -> bool| values.iter().flatten().all(|value| fits(*value));
     let binary = truths.as_ref().is_some_and(|truths| within(truths, |truth| truth == 0.0 || truth == 1.0));
-    let chances = outputs.as_ref().is_some_and(|outputs| within(outputs, |output| (0.0..=1.0).contains(&output)));
+    let chances =
+        outputs.as_ref().is_some_and(|outputs| within(outputs, |output| (0.0..=1.0).contains(&output)));
     let named = options.prediction.clone().unwrap_or_default();
     let blind = "it cannot see whether the truth behind equal rows changed";
     let (measure, outputs, truths, predictions, caution) = match (outputs, truths) {
@@ -153,9 +157,11 @@ fn losses(
             (Measure::ExpectedBrier, outputs, truths, format!("column `{named}`"), caution)
         }
         (Some(_), None) => {
-            return Err(Problem::invalid("predictions that are no probabilities say nothing about their loss")
-                .field("--prediction")
-                .hint("name the truth too, with --target"));
+            return Err(Problem::invalid(
+                "predictions that are no probabilities say nothing about their loss",
+            )
+            .field("--prediction")
+            .hint("name the truth too, with --target"));
         }
         (None, Some(truths)) => {
             let rows: Vec<usize> =
@@ -171,7 +177,8 @@ fn losses(
             };
             let outputs = stand_in(used, &rows, &targets, loss)
                 .map_err(|error| Problem::invalid(error.to_string()).field("--target"))?;
-            let losses = outputs.iter().zip(&targets).map(|(output, truth)| measure.of(*output, *truth)).collect();
+            let losses =
+                outputs.iter().zip(&targets).map(|(output, truth)| measure.of(*output, *truth)).collect();
             return Ok(Some(Losses {
                 measure,
                 predictions: "a small model that was trained on the reference for this comparison".to_owned(),
@@ -183,7 +190,9 @@ fn losses(
         (None, None) => return Ok(None),
     };
     let known = |row: &usize| match (outputs[*row], truths[*row]) {
-        (Some(output), Some(truth)) if output.is_finite() && truth.is_finite() => Some((*row, measure.of(output, truth))),
+        (Some(output), Some(truth)) if output.is_finite() && truth.is_finite() => {
+            Some((*row, measure.of(output, truth)))
+        }
         _ => None,
     };
     let known: Vec<(usize, f64)> = (0..reference.rows).filter_map(|row| known(&row)).collect();
@@ -232,9 +241,11 @@ fn attribute(
         let way = Pair::way(own, other);
         match (way.cells(own), way.cells(other)) {
             (Cells::Numbers(own), Cells::Numbers(other)) => {
-                own_columns.push(losses.rows.iter().map(|&row| own[row].unwrap_or(f64::NAN)).collect::<Vec<f64>>());
-                other_columns
-                    .push(current_rows.iter().map(|&row| other[row].unwrap_or(f64::NAN)).collect::<Vec<f64>>());
+                own_columns
+                    .push(losses.rows.iter().map(|&row| own[row].unwrap_or(f64::NAN)).collect::<Vec<f64>>());
+                other_columns.push(
+                    current_rows.iter().map(|&row| other[row].unwrap_or(f64::NAN)).collect::<Vec<f64>>(),
+                );
             }
             (Cells::Categories(own), Cells::Categories(other)) => {
                 let texts: Vec<Option<&str>> = losses.rows.iter().map(|&row| own[row].as_deref()).collect();
@@ -262,8 +273,7 @@ fn attribute(
             .and_then(|matrix| model.predict(&matrix))
             .unwrap_or_else(|_| vec![f64::NAN; columns.first().map_or(0, |column| column.len())])
     };
-    let found =
-        shapley(&borrowed(&own_columns), &borrowed(&other_columns), &groups, &predict, &ATTRIBUTION)?;
+    let found = shapley(&borrowed(&own_columns), &borrowed(&other_columns), &groups, &predict, &ATTRIBUTION)?;
     for group in found.groups.iter().filter(|group| group.columns.len() == 1) {
         let name = &used[group.columns[0]].0.name;
         if let Some(column) = columns.iter_mut().find(|column| column.name == *name) {
@@ -302,8 +312,11 @@ fn groups(used: &[(&FrameColumn, &FrameColumn)], columns: &[ColumnComparison]) -
 fn realised(current: &Frame, measure: Measure, options: &Options) -> Option<f64> {
     let truths = current.column(options.target.as_deref()?)?.numbers();
     let outputs = current.column(options.prediction.as_deref()?)?.numbers();
-    let losses: Vec<f64> =
-        outputs.into_iter().zip(truths).filter_map(|(output, truth)| Some(measure.of(output?, truth?))).collect();
+    let losses: Vec<f64> = outputs
+        .into_iter()
+        .zip(truths)
+        .filter_map(|(output, truth)| Some(measure.of(output?, truth?)))
+        .collect();
     let mean = losses.iter().sum::<f64>() / losses.len() as f64;
     Some(mean).filter(|mean| mean.is_finite())
 }

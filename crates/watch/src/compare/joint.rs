@@ -1,8 +1,8 @@
 //! Can the sides be told apart from all columns together? Finds what no single column shows.
 
+use super::Options;
 use super::column::probability;
 use super::pair::{As, Cells, Pair};
-use super::Options;
 use std::borrow::Cow;
 use steersman_domain::comparison::{Both, JointComparison};
 use steersman_domain::schema::DataKind;
@@ -60,7 +60,8 @@ pub(super) fn tell_apart(
         usable.iter().map(|(own, other)| take(other, Pair::way(own, other), &other_rows)).collect();
     let (own_texts, other_texts) = (texts(&own), texts(&other));
     let (own, other) = (columns(&own, &own_texts), columns(&other, &other_texts));
-    let found = DomainReference::learn(&own, SEED).and_then(|reference| reference.compare(&other, SEED)).ok()?;
+    let found =
+        DomainReference::learn(&own, SEED).and_then(|reference| reference.compare(&other, SEED)).ok()?;
     let total: f64 = found.importance.iter().map(|part| part.max(0.0)).sum();
     let mut parts: Vec<(String, f64)> = usable
         .iter()

@@ -85,7 +85,8 @@ pub fn compare(
                 .hint("both sides need some rows; look at --where if there is one"));
         }
     }
-    for name in options.time.iter().chain(&options.target).chain(&options.prediction).chain(&options.segments) {
+    for name in options.time.iter().chain(&options.target).chain(&options.prediction).chain(&options.segments)
+    {
         reference.require(name)?;
     }
     for name in options.time.iter().chain(&options.segments) {
@@ -213,9 +214,7 @@ fn examine_all(
             let pair = pair::Pair::new(own, other);
             let examined = column::examine(&pair, options.convention, &options.floors, blocks);
             let timeline = match time {
-                Some(time) if !pair.identifier => {
-                    time::timeline(&pair, examined.shape(), sides, time)
-                }
+                Some(time) if !pair.identifier => time::timeline(&pair, examined.shape(), sides, time),
                 _ => Vec::new(),
             };
             found.lock().unwrap_or_else(PoisonError::into_inner).push((place, examined, timeline));
@@ -259,7 +258,9 @@ fn within_segments(
             }
         }
     }
-    wanted.sort_by(|a, b| (b.2.reference + b.2.current).cmp(&(a.2.reference + a.2.current)).then(a.1.cmp(&b.1)));
+    wanted.sort_by(|a, b| {
+        (b.2.reference + b.2.current).cmp(&(a.2.reference + a.2.current)).then(a.1.cmp(&b.1))
+    });
     wanted.truncate(SEGMENTS);
     let inner = Options {
         segments: Vec::new(),

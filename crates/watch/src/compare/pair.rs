@@ -96,9 +96,7 @@ impl As {
         match self {
             Self::Numbers => Cells::Numbers(column.numbers().into_iter().map(finite).collect()),
             Self::Lengths => match column.texts() {
-                Some(texts) => {
-                    Cells::Numbers(texts.map(|text| Some(text?.chars().count() as f64)).collect())
-                }
+                Some(texts) => Cells::Numbers(texts.map(|text| Some(text?.chars().count() as f64)).collect()),
                 None => Cells::Numbers(vec![None; column.len()]),
             },
             Self::Hours => cycle(column, HOUR, 24),
@@ -171,8 +169,7 @@ impl Pair {
                 Values::Categories(Both { reference: counts(reference), current: counts(current) })
             }
         };
-        let missing =
-            Both { reference: reference.missing() as u64, current: current.missing() as u64 };
+        let missing = Both { reference: reference.missing() as u64, current: current.missing() as u64 };
         let rows = Both { reference: reference.len() as u64, current: current.len() as u64 };
         let rest = |rows: u64, missing: u64, finite: usize| rows.saturating_sub(missing + finite as u64);
         let infinite = match &values {
@@ -221,11 +218,7 @@ pub(super) fn common<'a>(
     reference: &'a Frame,
     current: &'a Frame,
 ) -> (Vec<(&'a FrameColumn, &'a FrameColumn)>, Vec<String>, Vec<String>) {
-    let both = reference
-        .columns
-        .iter()
-        .filter_map(|own| Some((own, current.column(&own.name)?)))
-        .collect();
+    let both = reference.columns.iter().filter_map(|own| Some((own, current.column(&own.name)?))).collect();
     let only = |own: &Frame, other: &Frame| {
         let absent = own.columns.iter().filter(|column| other.column(&column.name).is_none());
         absent.map(|column| column.name.clone()).collect()

@@ -27,7 +27,9 @@ pub(super) fn summary_of_numbers(missing: u64, infinite: u64, values: Option<&So
         infinite,
         distinct: values.chunk_by(|a, b| a == b).count() as u64,
         mean: Some(mean).filter(|mean| mean.is_finite()),
-        deviation: (count > 1.0).then(|| (squares / (count - 1.0)).sqrt()).filter(|deviation| deviation.is_finite()),
+        deviation: (count > 1.0)
+            .then(|| (squares / (count - 1.0)).sqrt())
+            .filter(|deviation| deviation.is_finite()),
         quantiles: Some([0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0].map(quantile)),
     }
 }
@@ -58,10 +60,13 @@ pub(super) fn numeric_shape(reference: &Sorted, current: &Sorted) -> Shape {
             .collect();
         places.windows(2).map(|pair| (pair[1] - pair[0]) as f64 / values.len() as f64).collect()
     };
-    let quantile = |sorted: &Sorted, percent: u32| sorted.quantile(f64::from(percent) / 100.0).unwrap_or(f64::NAN);
+    let quantile =
+        |sorted: &Sorted, percent: u32| sorted.quantile(f64::from(percent) / 100.0).unwrap_or(f64::NAN);
     Shape::Numeric {
         shares: Both { reference: shares(reference), current: shares(current) },
-        quantiles: (1..100).map(|percent| (quantile(reference, percent), quantile(current, percent))).collect(),
+        quantiles: (1..100)
+            .map(|percent| (quantile(reference, percent), quantile(current, percent)))
+            .collect(),
         edges,
     }
 }
@@ -108,7 +113,8 @@ pub(super) fn categories_shape(reference: &BTreeMap<String, u64>, current: &BTre
         return Shape::Empty;
     }
     let change = |name: &String| (count(current, name) / m - count(reference, name) / n).abs();
-    let weight = |name: &String| change(name) + 1e-6 * (count(reference, name) / n + count(current, name) / m);
+    let weight =
+        |name: &String| change(name) + 1e-6 * (count(reference, name) / n + count(current, name) / m);
     names.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
     let (drawn, others) = names.split_at(names.len().min(DRAWN));
     let mut shares = Both {
@@ -119,5 +125,9 @@ pub(super) fn categories_shape(reference: &BTreeMap<String, u64>, current: &BTre
         shares.reference.push(others.iter().map(|name| count(reference, name)).sum::<f64>() / n);
         shares.current.push(others.iter().map(|name| count(current, name)).sum::<f64>() / m);
     }
-    Shape::Categories { names: drawn.iter().map(|name| (*name).clone()).collect(), shares, others: others.len() as u64 }
+    Shape::Categories {
+        names: drawn.iter().map(|name| (*name).clone()).collect(),
+        shares,
+        others: others.len() as u64,
+    }
 }

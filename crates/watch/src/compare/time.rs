@@ -3,8 +3,8 @@
 use super::pair::{As, Cells as Rows, Pair};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use steersman_domain::comparison::{Shape, TimelinePoint};
 use steersman_domain::Period;
+use steersman_domain::comparison::{Shape, TimelinePoint};
 use steersman_domain::time::from_micros;
 use steersman_records::frame::{Frame, FrameColumn};
 use steersman_stats::calibration::{Dispersion, Inflation};
@@ -50,7 +50,10 @@ impl<'a> Blocks<'a> {
     /// How they are told of.
     pub(super) fn note(&self) -> String {
         let length = Period::from_seconds(self.length / 1_000_000);
-        format!("rows that are close in time count as alike: blocks of {length}, {} in the reference", self.count)
+        format!(
+            "rows that are close in time count as alike: blocks of {length}, {} in the reference",
+            self.count
+        )
     }
 
     fn columns(&self, pair: &Pair) -> Option<(&FrameColumn, As)> {
@@ -118,7 +121,8 @@ impl<'a> Blocks<'a> {
 }
 
 fn filled(counts: Vec<Vec<u64>>) -> Option<Vec<Vec<u64>>> {
-    let counts: Vec<Vec<u64>> = counts.into_iter().filter(|block| block.iter().any(|count| *count > 0)).collect();
+    let counts: Vec<Vec<u64>> =
+        counts.into_iter().filter(|block| block.iter().any(|count| *count > 0)).collect();
     (counts.len() >= LEAST_BLOCKS).then_some(counts)
 }
 
@@ -159,7 +163,9 @@ pub(super) fn timeline(pair: &Pair, shape: &Shape, frames: [&Frame; 2], time: &s
         }
         points.extend(buckets.into_iter().map(|(bucket, values)| {
             let interval = match named {
-                Some(_) => wilson(values.iter().filter(|hit| **hit > 0.0).count() as u64, values.len() as u64),
+                Some(_) => {
+                    wilson(values.iter().filter(|hit| **hit > 0.0).count() as u64, values.len() as u64)
+                }
                 None => mean_interval(&values),
             };
             let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -177,6 +183,17 @@ pub(super) fn timeline(pair: &Pair, shape: &Shape, frames: [&Frame; 2], time: &s
 
 /// The next round length of time.
 fn nice(micros: i64) -> i64 {
-    let lengths = [HOUR / 60, HOUR / 12, HOUR / 4, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR, 7 * 24 * HOUR, 30 * 24 * HOUR];
+    let lengths = [
+        HOUR / 60,
+        HOUR / 12,
+        HOUR / 4,
+        HOUR,
+        3 * HOUR,
+        6 * HOUR,
+        12 * HOUR,
+        24 * HOUR,
+        7 * 24 * HOUR,
+        30 * 24 * HOUR,
+    ];
     lengths.into_iter().find(|length| *length >= micros).unwrap_or(micros)
 }
