@@ -26,6 +26,8 @@ const FIRST: usize = 4;
 /// Where the forecast follows, its errors were made small by the choice of the gain and depend on each other: they tell
 /// about their variance what half as many would.
 const FOLLOWED: f64 = 0.5;
+/// Seasons are at most the hours of a leap year.
+const MOST_SEASONS: usize = 8_784;
 /// P-values stay above 0.
 const LEAST_P: f64 = 1e-300;
 
@@ -92,6 +94,9 @@ impl Ordinary {
     pub fn learn(windows: &[WindowValue], aspect: Aspect) -> Result<Self, StatsError> {
         let values: Vec<f64> = windows.iter().flat_map(|window| [window.value, window.variance]).collect();
         crate::error::finite(&values)?;
+        if windows.iter().any(|window| window.season >= MOST_SEASONS) {
+            return Err(StatsError::Domain("seasons are numbered from 0 to at most the hours of a year"));
+        }
         let (seasons, sizes) = seasons(windows);
         let used = sizes.iter().filter(|&&size| size > 0).count();
         if windows.len() < used + 3 {

@@ -110,6 +110,7 @@ fn bad_input_is_refused() {
     let ordinary = Ordinary::learn(&[window(1.0); 9], Aspect::Location).unwrap();
     assert!(ordinary.judge(&window(f64::INFINITY)).is_err());
     assert!(ordinary.judge(&window(1.0).in_season(4)).is_err());
+    assert!(Ordinary::learn(&[window(1.0).in_season(usize::MAX); 9], Aspect::Location).is_err());
     assert!(NullBand::from_windows(&[]).is_err() && NullBand::from_windows(&[f64::NAN]).is_err());
     assert!(NullBand::from_resamples(&[0, 0], 10, 10, 1, jensen_shannon).is_err());
     assert!(NullBand::from_blocks(&[vec![1, 2], vec![1]], 1, 10, 1, jensen_shannon).is_err());
@@ -242,7 +243,7 @@ fn the_pareto_tail_is_about_right_a_level_beyond_its_band() {
         let band = NullBand::from_windows(&windows).unwrap();
         beyond += (0..each).filter(|_| band.tail_p_value(draw()).p_value <= 0.001).count();
     }
-    let share = beyond as f64 / f64::from(bands * each as i32);
+    let share = beyond as f64 / f64::from(bands * each);
     assert!(share < 0.002, "{share}");
 }
 
