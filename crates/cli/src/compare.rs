@@ -105,18 +105,12 @@ pub(crate) fn run(args: &CompareArgs) -> Result<bool> {
         segments: args.segments.clone(),
         ..Options::default()
     };
-    let mut columns = args.columns.clone();
-    if !columns.is_empty() {
-        let named = [&args.time, &args.target, &args.prediction].into_iter().flatten().chain(&args.segments);
-        let missing: Vec<String> = named.filter(|name| !columns.contains(name)).cloned().collect();
-        columns.extend(missing);
-    }
-    let selection = Selection { columns, condition: args.condition.clone() };
+    // The current side may lack the truth, which comes later.
+    let (own, other) = (selection(args, true), selection(args, false));
     let bar = steps("reading");
-    // Both sides are read at the same time; a column that only one side has is no error for --target.
     let (reference, current) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| Frame::read(&args.current, &current_selection(&selection, args)));
-        (Frame::read(&args.reference, &selection), other.join())
+        let current = scope.spawn(|| Frame::read(&args.current, &other));
+        (Frame::read(&args.reference, &own), current.join())
     });
     let reference = reference?;
     let current = current.map_err(|_| anyhow::anyhow!("reading `{}` ended early", args.current))??;
@@ -140,12 +134,15 @@ pub(crate) fn run(args: &CompareArgs) -> Result<bool> {
     Ok(!found.drifted)
 }
 
-/// The current side may lack the target: predictions come before labels.
-fn current_selection(selection: &Selection, args: &CompareArgs) -> Selection {
-    let optional: Vec<&String> = [&args.target, &args.prediction].into_iter().flatten().collect();
-    let columns =
-        selection.columns.iter().filter(|name| args.columns.contains(name) || !optional.contains(name));
-    Selection { columns: columns.cloned().collect(), condition: selection.condition.clone() }
+/// The columns to read: those to compare and those that flags name.
+fn selection(args: &CompareArgs, reference: bool) -> Selection {
+    let mut columns = args.columns.clone();
+    if !columns.is_empty() {
+        let needed = [&args.time, &args.prediction].into_iter().flatten().chain(&args.segments);
+        let needed = needed.chain(args.target.as_ref().filter(|_| reference));
+        columns.extend(needed.filter(|name| !args.columns.contains(name)).cloned());
+    }
+    Selection { columns, optional: args.target.iter().cloned().collect(), condition: args.condition.clone() }
 }
 
 fn print(found: &Comparison, reference: &Frame, args: &CompareArgs) {
@@ -184,7 +181,7 @@ fn print(found: &Comparison, reference: &Frame, args: &CompareArgs) {
                 effect(column),
             ];
             if with_harm {
-                row.push(column.harm.map_or("-".to_owned(), |harm| format!("{harm:+.4}")));
+                row.push(harm_share(column, found));
             }
             row.push(match (column.drifted, column.moved.is_empty()) {
                 (_, true) => column.why.clone(),
@@ -240,6 +237,16 @@ fn described(side: &Side) -> String {
         _ => String::new(),
     };
     format!("{}  {} rows{span}", side.source, side.rows)
+}
+
+/// The expected change of the loss by a column, in percent of the reference's.
+fn harm_share(column: &ColumnComparison, found: &Comparison) -> String {
+    match (column.harm, &found.harm) {
+        (Some(change), Some(harm)) if harm.reference > 0.0 => {
+            format!("{:+.1} %", 100.0 * change / harm.reference)
+        }
+        _ => "-".to_owned(),
+    }
 }
 
 fn kind(column: &ColumnComparison) -> String {

@@ -140,7 +140,7 @@ pub struct ColumnSummary {
 }
 
 /// The distribution of a column, to be drawn.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Shape {
     /// Shares of equal bins between `edges`, and the quantiles 1 % to 99 % of both sides.
@@ -162,6 +162,7 @@ pub enum Shape {
         others: u64,
     },
     /// Nothing can be drawn.
+    #[default]
     Empty,
 }
 
@@ -189,7 +190,10 @@ pub struct JointComparison {
     pub roc_auc: f64,
     /// Its 95 % interval.
     pub interval: (f64, f64),
-    /// The probability of an area at least as large when nothing differs.
+    /// The 95 % interval of the area between the earlier and the later half of the reference, where rows have times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinary: Option<(f64, f64)>,
+    /// The probability of an area at least as large when nothing differs and rows are independent.
     pub p_value: f64,
     /// Whether the sides differ, certainly and by enough to matter.
     pub drifted: bool,

@@ -121,12 +121,13 @@ fn card(column: &ColumnComparison, found: &Comparison) -> ColumnCard {
             .ordinary
             .map_or("\u{2013}".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}")),
         effect,
-        harm: column.harm.map_or(String::new(), |harm| format!("{harm:+.4}")),
-        missing: format!(
-            "{:.1} % \u{2192} {:.1} %",
-            100.0 * column.missing.reference,
-            100.0 * column.missing.current
-        ),
+        harm: match (column.harm, &found.harm) {
+            (Some(change), Some(harm)) if harm.reference > 0.0 => {
+                format!("{:+.1} %", 100.0 * change / harm.reference)
+            }
+            _ => String::new(),
+        },
+        missing: missing(column),
         plots: plots(column, found),
         figures: figures(&column.summary.reference, &column.summary.current),
         distances: column
@@ -137,6 +138,14 @@ fn card(column: &ColumnComparison, found: &Comparison) -> ColumnCard {
                 (name.replace('_', " "), brief(*value), p)
             })
             .collect(),
+    }
+}
+
+fn missing(column: &ColumnComparison) -> String {
+    let (before, now) = (column.missing.reference, column.missing.current);
+    match before + now > 0.0 {
+        true => format!("{:.1} % \u{2192} {:.1} %", 100.0 * before, 100.0 * now),
+        false => "\u{2013}".to_owned(),
     }
 }
 

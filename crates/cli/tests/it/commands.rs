@@ -8,6 +8,7 @@ fn every_command_has_help_with_an_example() {
     for command in [
         "demo",
         "up",
+        "compare",
         "init",
         "apply",
         "status",
@@ -82,6 +83,7 @@ fn bad_specs_and_missing_files_name_the_place() {
     assert!(code == 2 && err.contains("there is no ledger in"), "{err}");
     let (code, _, err) = run(&[
         "up",
+        "compare",
         "--listen",
         "0.0.0.0:0",
         "--gateway",

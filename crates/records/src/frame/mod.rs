@@ -57,6 +57,8 @@ pub struct FrameColumn {
 pub struct Selection {
     /// Only these; all when empty. Names that are not there are an error.
     pub columns: Vec<String>,
+    /// These too, where they are there.
+    pub optional: Vec<String>,
     /// Only rows for which this SQL condition holds, such as `origin = 'JFK' and distance > 500`.
     pub condition: Option<String>,
 }
@@ -66,17 +68,21 @@ impl Frame {
     pub fn read(path: &str, selection: &Selection) -> Result<Self, Problem> {
         let condition = selection.condition.as_deref().map(filter::Condition::parse).transpose()?;
         let mut wanted = selection.columns.clone();
+        let optional = if wanted.is_empty() { &[][..] } else { &selection.optional[..] };
         if let Some(condition) = condition.as_ref().filter(|_| !wanted.is_empty()) {
             wanted.extend(condition.columns().filter(|name| !selection.columns.contains(name)));
         }
-        let mut frame = infer::frame(source::read(path, &wanted)?)?;
+        let mut frame = infer::frame(source::read(path, &wanted, optional)?)?;
         if let Some(condition) = condition {
             let before = frame.rows;
             frame = frame.keep(&condition.mask(&frame)?)?;
             frame.notes.push(format!("{} of {before} rows fit the condition", frame.rows));
         }
         if !selection.columns.is_empty() {
-            frame.columns.retain(|column| selection.columns.contains(&column.name));
+            let named = |column: &FrameColumn| {
+                selection.columns.contains(&column.name) || selection.optional.contains(&column.name)
+            };
+            frame.columns.retain(named);
         }
         Ok(frame)
     }

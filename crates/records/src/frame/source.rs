@@ -37,14 +37,15 @@ pub(super) struct Part {
     pub(super) first_line: Option<usize>,
 }
 
-/// Reads all files that `path` means; only `wanted` columns where some are named.
-pub(super) fn read(path: &str, wanted: &[String]) -> Result<Raw, Problem> {
+/// Reads all files that `path` means; only `wanted` columns where some are named, and `optional` ones if they are there.
+pub(super) fn read(path: &str, wanted: &[String], optional: &[String]) -> Result<Raw, Problem> {
     let files = expand(path)?;
+    let either: Vec<String> = wanted.iter().chain(optional).cloned().collect();
     let mut digests = Vec::with_capacity(files.len());
     let mut parts = Vec::with_capacity(files.len());
     let mut notes = Vec::new();
     for file in &files {
-        let (mut part, digest) = read_file(file, wanted).map_err(|problem| in_file(problem, file))?;
+        let (mut part, digest) = read_file(file, &either).map_err(|problem| in_file(problem, file))?;
         unique_names(&mut part)?;
         let told = part.notes.drain(..);
         notes.extend(
@@ -70,7 +71,7 @@ pub(super) fn read(path: &str, wanted: &[String]) -> Result<Raw, Problem> {
             .hint(format!("its columns are {}", names.join(", "))));
     }
     if !wanted.is_empty() {
-        names.retain(|name| wanted.contains(name));
+        names.retain(|name| either.contains(name));
     }
     let rows = parts.iter().map(|part| part.rows).sum();
     let mut columns = Vec::with_capacity(names.len());

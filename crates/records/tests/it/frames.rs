@@ -107,7 +107,7 @@ fn rows_and_columns_are_chosen() {
         .unwrap();
     let rows = |columns: &[&str], condition: &str| {
         let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-        let selection = Selection { columns, condition: Some(condition.to_owned()) };
+        let selection = Selection { columns, condition: Some(condition.to_owned()), ..Selection::default() };
         Frame::read(path.to_str().unwrap(), &selection).map_err(|problem| problem.to_string())
     };
     for (condition, expected) in [

@@ -47,8 +47,7 @@ impl Examined {
             (Some(kind), ..) => {
                 format!("it was {}, now it is {}", found.kind.as_str(), kind.as_str())
             }
-            (None, Some(reason), _) => reason.clone(),
-            (None, None, Why::Changed(ColumnTest::Missing)) => {
+            (None, _, Why::Changed(ColumnTest::Missing)) => {
                 format!("its missing values changed, certainly (p {})", probability(decision.p_value))
             }
             (None, None, Why::Changed(_)) => {
@@ -57,6 +56,12 @@ impl Examined {
                     probability(decision.p_value),
                     size(&found)
                 )
+            }
+            (None, Some(reason), _) => reason.clone(),
+            (None, None, Why::TooSmall)
+                if found.effect.is_some_and(|effect| effect >= found.effect_floor) =>
+            {
+                format!("it moved ({}), but the reference's own periods differ as much", size(&found))
             }
             (None, None, Why::TooSmall) => {
                 format!("the change is certain but too small to matter: {}", size(&found))
@@ -105,12 +110,12 @@ pub(super) fn examine(
         reference: share(pair.missing.reference, pair.rows.reference),
         current: share(pair.missing.current, pair.rows.current),
     };
-    let part = match &pair.values {
+    let mut part = match &pair.values {
         Values::Numbers(values) => numbers(pair, values, convention, floors, blocks),
         Values::Categories(counts) => categories(pair, counts, convention, floors, blocks),
     };
-    let mut evidence = part.evidence;
-    let mut nothing = part.nothing;
+    let mut evidence = std::mem::take(&mut part.evidence);
+    let mut nothing = part.nothing.take();
     let (n, m) = (pair.rows.reference, pair.rows.current);
     let test = two_proportions((pair.missing.reference, n), (pair.missing.current, m)).ok();
     if pair.missing != Both::default()
@@ -126,11 +131,10 @@ pub(super) fn examine(
     if pair.identifier {
         evidence.tests.clear();
         nothing = Some("an identifier: nearly every value is different".to_owned());
-    } else if !evidence.tests.is_empty() {
-        nothing = None;
+        part = Part { summary: part.summary, effect_measure: part.effect_measure, ..Part::default() };
     }
     let mut moved = part.moved;
-    if floors.missing_matters(missing.reference, missing.current) {
+    if !pair.identifier && floors.missing_matters(missing.reference, missing.current) {
         let words =
             format!("missing {:.1} % \u{2192} {:.1} %", 100.0 * missing.reference, 100.0 * missing.current);
         moved = if moved.is_empty() { words } else { format!("{moved}, {words}") };
@@ -163,6 +167,7 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 /// What the two kinds of columns find in their own ways.
+#[derive(Default)]
 struct Part {
     evidence: ColumnEvidence,
     nothing: Option<String>,
@@ -241,8 +246,12 @@ fn numbers(
         || constant
         || part.effect.is_some_and(|effect| effect >= floors.deviations)
         || tails.iter().sum::<f64>() >= floors.share;
+    // What the reference's own blocks of time do among themselves is ordinary, whatever its size.
+    let unusual = part.evidence.ordinary_high.is_none_or(|high| distance > high);
     part.evidence.tests = match by_block.and_then(|(blocks, counts)| blocks.p_value(&cells, &counts)) {
-        Some(p_value) => vec![TestEvidence { test: ColumnTest::Distribution, p_value, matters }],
+        Some(p_value) => {
+            vec![TestEvidence { test: ColumnTest::Distribution, p_value, matters: matters && unusual }]
+        }
         None => {
             let zeros = Both { reference: zeros(&values.reference), current: zeros(&values.current) };
             let zeros_p = shares_p_value(
@@ -349,8 +358,12 @@ fn categories(
     part.evidence.distance = distance;
     part.evidence.ordinary_high = part.band.as_ref().map(|band| band.range().1);
     let matters = beyond || floors.shares_matter(&cells.reference, &cells.current, 0.0);
+    // What the reference's own blocks of time do among themselves is ordinary, whatever its size.
+    let unusual = part.evidence.ordinary_high.is_none_or(|high| distance > high);
     part.evidence.tests = match by_block.and_then(|(blocks, counts)| blocks.p_value(&cells, &counts)) {
-        Some(p_value) => vec![TestEvidence { test: ColumnTest::Distribution, p_value, matters }],
+        Some(p_value) => {
+            vec![TestEvidence { test: ColumnTest::Distribution, p_value, matters: matters && unusual }]
+        }
         None => {
             let tests = [
                 (ColumnTest::Distribution, own.p_values.get("chi_square").copied()),

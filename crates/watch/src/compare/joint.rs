@@ -1,20 +1,19 @@
 //! Can the sides be told apart from all columns together? Finds what no single column shows.
 
 use super::Options;
-use super::column::probability;
 use super::pair::{As, Cells, Pair};
 use std::borrow::Cow;
 use steersman_domain::comparison::{Both, JointComparison};
 use steersman_domain::schema::DataKind;
 use steersman_records::frame::FrameColumn;
-use steersman_stats::multivariate::{Column, DomainReference};
+use steersman_stats::multivariate::{Column, DomainDrift, DomainReference};
 
 /// Rows of the reference that are used; evenly spaced where there are more.
 const REFERENCE_ROWS: usize = 20_000;
 /// Rows of the current data that are used.
 const CURRENT_ROWS: usize = 10_000;
-/// A classifier that is right in less than this share of pairs does not matter.
-const LEAST_AREA: f64 = 0.55;
+/// A classifier that is right in no more than this share of pairs more than ordinarily does not matter.
+const LEAST_GAIN: f64 = 0.05;
 /// More columns than this have too many pairs.
 const MOST_COLUMNS: usize = 60;
 const SEED: u64 = 7;
@@ -25,15 +24,17 @@ enum Owned<'a> {
     Categories(Vec<Option<Cow<'a, str>>>),
 }
 
-/// Tells the sides apart, where there are at least two columns and enough rows.
+/// Tells the sides apart, where there are at least two columns and enough rows. Where rows have a `time`, the two halves
+/// of the reference say how far apart equal data are: weather changes from month to month.
 pub(super) fn tell_apart(
     compared: &[(&FrameColumn, &FrameColumn)],
+    time: Option<&FrameColumn>,
     options: &Options,
 ) -> Option<JointComparison> {
-    let usable: Vec<_> = compared
+    let usable: Vec<(&FrameColumn, &FrameColumn, As)> = compared
         .iter()
-        .filter(|(own, other)| {
-            let way = Pair::way(own, other);
+        .map(|(own, other)| (*own, *other, Pair::way(own, other)))
+        .filter(|(own, other, way)| {
             let known = |column: &FrameColumn| column.missing() < column.len();
             matches!(way, As::Numbers | As::Categories)
                 && own.kind != DataKind::Datetime
@@ -43,57 +44,78 @@ pub(super) fn tell_apart(
         })
         .take(MOST_COLUMNS)
         .collect();
-    if usable.len() < 2 {
-        return None;
-    }
-    let rows = |column: &FrameColumn, most: usize| spaced(column.len(), most);
-    let (own_rows, other_rows) = (rows(usable[0].0, REFERENCE_ROWS), rows(usable[0].1, CURRENT_ROWS));
-    let take = |column, way: As, rows: &[usize]| match way.cells(column) {
-        Cells::Numbers(values) => {
-            Owned::Numbers(rows.iter().map(|&row| values[row].unwrap_or(f64::NAN)).collect())
-        }
-        Cells::Categories(values) => Owned::Categories(rows.iter().map(|&row| values[row].clone()).collect()),
+    let (first, second, _) = usable.get(1).and(usable.first())?;
+    let (own_rows, other_rows) = (spaced(first.len(), REFERENCE_ROWS), spaced(second.len(), CURRENT_ROWS));
+    let side = |rows: &[usize], reference: bool| -> Vec<Owned<'_>> {
+        usable
+            .iter()
+            .map(|(own, other, way)| owned(if reference { own } else { other }, *way, rows))
+            .collect()
     };
-    let own: Vec<Owned<'_>> =
-        usable.iter().map(|(own, other)| take(own, Pair::way(own, other), &own_rows)).collect();
-    let other: Vec<Owned<'_>> =
-        usable.iter().map(|(own, other)| take(other, Pair::way(own, other), &other_rows)).collect();
-    let (own_texts, other_texts) = (texts(&own), texts(&other));
-    let (own, other) = (columns(&own, &own_texts), columns(&other, &other_texts));
-    let found =
-        DomainReference::learn(&own, SEED).and_then(|reference| reference.compare(&other, SEED)).ok()?;
+    let found = classify(&side(&own_rows, true), &side(&other_rows, false))?;
+    let ordinary = time.and_then(|time| {
+        let times = time.times();
+        let mut order: Vec<usize> = (0..times.len()).filter(|&row| times[row].is_some()).collect();
+        order.sort_by_key(|&row| times[row]);
+        let (early, late) = order.split_at(order.len() / 2);
+        let of = |half: &[usize], most: usize| -> Vec<usize> {
+            spaced(half.len(), most).into_iter().map(|place| half[place]).collect()
+        };
+        let (early, late) = (of(early, REFERENCE_ROWS), of(late, CURRENT_ROWS));
+        classify(&side(&early, true), &side(&late, true)).map(|halves| halves.auc)
+    });
     let total: f64 = found.importance.iter().map(|part| part.max(0.0)).sum();
     let mut parts: Vec<(String, f64)> = usable
         .iter()
         .zip(&found.importance)
         .filter(|(_, part)| **part > 0.0)
-        .map(|((own, _), part)| (own.name.clone(), part / total.max(f64::MIN_POSITIVE)))
+        .map(|((own, ..), part)| (own.name.clone(), part / total.max(f64::MIN_POSITIVE)))
         .collect();
     parts.sort_by(|a, b| b.1.total_cmp(&a.1));
     parts.truncate(5);
     let (area, low, high) = (found.auc.value, found.auc.low, found.auc.high);
-    let certain = found.p_value <= options.level;
-    let drifted = certain && area >= LEAST_AREA;
-    let percent = 100.0 * area;
+    let usual = ordinary.as_ref().map_or(0.5, |ordinary| ordinary.value.max(0.5));
+    let certain =
+        found.p_value <= options.level && ordinary.as_ref().is_none_or(|ordinary| low > ordinary.high);
+    let drifted = certain && area >= usual + LEAST_GAIN;
+    let named = || parts.iter().take(3).map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let pairs = |area: f64| format!("{:.0} of 100", 100.0 * area);
+    let chance = match &ordinary {
+        Some(_) => format!("{} between the halves of the reference", pairs(usual)),
+        None => "50 is chance".to_owned(),
+    };
+    let right = format!("a classifier names the side of {} pairs of rows rightly ({chance})", pairs(area));
     let why = match (drifted, certain) {
-        (true, _) => format!(
-            "a classifier names the side of {percent:.0} of 100 pairs of rows rightly where chance is 50 (p {}), most by {}",
-            probability(found.p_value),
-            parts.iter().take(3).map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
-        ),
-        (false, true) => format!("a classifier tells the sides apart, but hardly: {percent:.1} of 100 pairs"),
-        (false, false) => "no classifier tells the sides apart".to_owned(),
+        (true, _) => format!("{right}, most by {}", named()),
+        (false, true) => format!("{right}: too little to matter"),
+        (false, false) => format!("{right}: no more than ordinary"),
     };
     Some(JointComparison {
         method: "domain_classifier".to_owned(),
         roc_auc: area,
         interval: (low, high),
+        ordinary: ordinary.map(|ordinary| (ordinary.low, ordinary.high)),
         p_value: found.p_value,
         drifted,
         columns: parts,
         rows: Both { reference: own_rows.len() as u64, current: other_rows.len() as u64 },
         why,
     })
+}
+
+fn owned<'a>(column: &'a FrameColumn, way: As, rows: &[usize]) -> Owned<'a> {
+    match way.cells(column) {
+        Cells::Numbers(values) => {
+            Owned::Numbers(rows.iter().map(|&row| values[row].unwrap_or(f64::NAN)).collect())
+        }
+        Cells::Categories(values) => Owned::Categories(rows.iter().map(|&row| values[row].clone()).collect()),
+    }
+}
+
+fn classify(own: &[Owned<'_>], other: &[Owned<'_>]) -> Option<DomainDrift> {
+    let (own_texts, other_texts) = (texts(own), texts(other));
+    let (own, other) = (columns(own, &own_texts), columns(other, &other_texts));
+    DomainReference::learn(&own, SEED).and_then(|reference| reference.compare(&other, SEED)).ok()
 }
 
 /// The categories of a side, borrowed; empty for columns of numbers.

@@ -124,7 +124,8 @@ pub fn compare(
     let blocks = time.as_deref().and_then(|time| time::Blocks::new(reference, current, time));
     let sides = [reference, current];
     let mut columns = examine_all(sides, &compared, time.as_deref(), blocks.as_ref(), options, progress)?;
-    let joint = joint::tell_apart(&compared, options);
+    let times = time.as_deref().and_then(|time| reference.column(time));
+    let joint = joint::tell_apart(&compared, times, options);
     let harm = harm::expect(reference, current, &mut columns, options)?;
     let segments = within_segments(reference, current, options)?;
     let mut notes: Vec<String> = Vec::new();

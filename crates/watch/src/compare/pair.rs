@@ -8,8 +8,10 @@ use steersman_records::frame::{Frame, FrameColumn};
 
 /// Nearly all values of an identifier are different,
 const IDENTIFIER_SHARE: f64 = 0.99;
-/// in at least so many rows.
-const IDENTIFIER_ROWS: usize = 50;
+/// in at least so many rows,
+const IDENTIFIER_ROWS: usize = 2_000;
+/// or so many where its name says so.
+const NAMED_IDENTIFIER_ROWS: usize = 10;
 /// So much of a column of text must be numbers for it to be a column of codes.
 const CODES: f64 = 0.9;
 const HOUR: f64 = 3_600.0;
@@ -199,18 +201,17 @@ fn counts(cells: Cells<'_>) -> BTreeMap<String, u64> {
     counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
-/// Whether nearly every value is different: whole numbers that only rise, or text.
+/// Whether nearly every value is different: whole numbers or text, in many rows or under a name that says so.
 fn identifies(column: &FrameColumn, way: As) -> bool {
     let known = column.len() - column.missing();
-    if known < IDENTIFIER_ROWS {
-        return false;
-    }
-    if way == As::Numbers {
-        let numbers: Vec<f64> = column.numbers().into_iter().flatten().collect();
-        let whole = numbers.iter().all(|number| number.fract() == 0.0);
-        return whole && numbers.windows(2).all(|pair| pair[0] < pair[1]);
-    }
-    column.distinct() as f64 >= IDENTIFIER_SHARE * known as f64
+    let lower = column.name.to_lowercase();
+    let named =
+        ["id", "uuid", "guid"].iter().any(|word| lower == *word || lower.ends_with(&format!("_{word}")))
+            || column.name.ends_with("Id");
+    let enough = if named { NAMED_IDENTIFIER_ROWS } else { IDENTIFIER_ROWS };
+    let fits =
+        way == As::Categories || column.numbers().into_iter().flatten().all(|number| number.fract() == 0.0);
+    known >= enough && fits && column.distinct() as f64 >= IDENTIFIER_SHARE * known as f64
 }
 
 /// The columns that both frames have, and those that one of them has.
