@@ -239,3 +239,24 @@ pub struct SegmentComparison {
     /// The columns that did.
     pub columns: Vec<String>,
 }
+
+/// A number in few digits, for people.
+///
+/// ```
+/// use steersman_domain::comparison::brief;
+/// assert_eq!([brief(0.0), brief(0.123_456), brief(48.57), brief(21_951.2)], ["0", "0.123", "48.6", "21951"]);
+/// ```
+pub fn brief(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        "0".to_owned()
+    } else if !(1e-3..1e6).contains(&size) {
+        format!("{value:.2e}")
+    } else if size >= 1_000.0 {
+        format!("{value:.0}")
+    } else if size >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.3}")
+    }
+}

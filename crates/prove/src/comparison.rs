@@ -2,7 +2,7 @@
 
 use crate::distribution::{categories, course, histogram, quantiles};
 use askama::Template;
-use steersman_domain::comparison::{ColumnComparison, ColumnSummary, Comparison, Shape, Side};
+use steersman_domain::comparison::{ColumnComparison, ColumnSummary, Comparison, Shape, Side, brief};
 use steersman_domain::schema::DataKind;
 
 /// Columns whose plots are drawn; drifted ones first.
@@ -81,22 +81,6 @@ fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// A number in few digits.
-fn brief(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 {
-        "0".to_owned()
-    } else if !(1e-3..1e6).contains(&size) {
-        format!("{value:.2e}")
-    } else if size >= 1_000.0 {
-        format!("{value:.0}")
-    } else if size >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.3}")
-    }
 }
 
 fn card(column: &ColumnComparison, found: &Comparison) -> ColumnCard {

@@ -3,7 +3,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use steersman_stats::distance::jensen_shannon;
-use steersman_stats::profile::{Bins, NumericProfile};
+use steersman_stats::profile::{Bins, CategoricalProfile, NumericProfile, TimeProfile};
 
 fn profile(criterion: &mut Criterion) {
     let values: Vec<f64> = (0..100_000u64).map(|row| ((row * 7_919) % 10_007) as f64).collect();
@@ -15,6 +15,21 @@ fn profile(criterion: &mut Criterion) {
             let mut profile = NumericProfile::new(bins.clone()).expect("valid sizes");
             profile.update(values.iter().copied().map(Some));
             black_box(profile.count)
+        });
+    });
+    let names: Vec<String> = (0..100_000u64).map(|row| format!("category {}", (row * 7_919) % 97)).collect();
+    group.bench_function("categorical_update", |bencher| {
+        bencher.iter(|| {
+            let mut profile = CategoricalProfile::new().expect("valid sizes");
+            profile.update(names.iter().map(|name| Some(name.as_str())));
+            black_box(profile.count)
+        });
+    });
+    group.bench_function("time_update", |bencher| {
+        bencher.iter(|| {
+            let mut profile = TimeProfile::default();
+            profile.update((0..100_000i64).map(|row| Some(black_box(row * 7_919 % 100_003))));
+            black_box(profile)
         });
     });
     group.finish();

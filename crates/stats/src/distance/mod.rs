@@ -28,8 +28,8 @@ pub use samples::{
     wasserstein, wasserstein_normed, wasserstein_robust, welch,
 };
 pub use shares::{
-    hellinger, jensen_shannon, jensen_shannon_limit, jensen_shannon_nats, jensen_shannon_test, kl_divergence,
-    kl_divergence_floored, l_infinity, psi, psi_floored, psi_limit, psi_test, total_variation,
+    hellinger, jensen_shannon, jensen_shannon_nats, jensen_shannon_test, kl_divergence,
+    kl_divergence_floored, l_infinity, psi, psi_floored, psi_test, total_variation,
 };
 pub use sorted::{RobustWasserstein, Sorted};
 pub use table::{

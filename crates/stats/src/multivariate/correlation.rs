@@ -3,6 +3,7 @@
 use super::comoments::CoMoments;
 use super::rank::tail;
 use super::scores::NormalScores;
+use crate::calibration::benjamini_hochberg;
 use crate::error::StatsError;
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +86,9 @@ impl CorrelationReference {
         };
         let mut pairs: Vec<CorrelationChange> =
             pairs(self.scores.len()).zip(&self.factors).filter_map(test).collect();
-        adjust(&mut pairs);
+        let p_values: Vec<f64> = pairs.iter().map(|pair| pair.p_value).collect();
+        let adjusted = benjamini_hochberg(&p_values)?;
+        pairs.iter_mut().zip(adjusted).for_each(|(pair, adjusted)| pair.adjusted = adjusted);
         let Some(smallest) = pairs.iter().map(|pair| pair.p_value).reduce(f64::min) else {
             return Err(StatsError::Domain("no pair of columns varies together in enough rows"));
         };
@@ -149,16 +152,4 @@ fn factor(x: &[f64], y: &[f64]) -> f64 {
         ((u * v - r * (u * u + v * v) / 2.0) / (1.0 - r * r)).powi(2)
     });
     if variance > 0.0 { variance } else { 1.0 }
-}
-
-/// Benjamini and Hochberg's adjusted p-values (Journal of the Royal Statistical Society B 57, 1995).
-fn adjust(pairs: &mut [CorrelationChange]) {
-    let mut order: Vec<&mut CorrelationChange> = pairs.iter_mut().collect();
-    order.sort_by(|a, b| b.p_value.total_cmp(&a.p_value));
-    let count = order.len();
-    let mut least = 1.0f64;
-    for (above, pair) in order.into_iter().enumerate() {
-        least = least.min(pair.p_value * count as f64 / (count - above) as f64);
-        pair.adjusted = least;
-    }
 }

@@ -78,32 +78,3 @@ pub fn excess_loss(segment: &CellLoss, rest: &CellLoss, least: f64) -> Result<Ex
     let difference = Interval { value, low: value - half, high: value + half };
     Ok(Excess { difference, p_value: law.sf((value - least) / error) })
 }
-
-/// P-values that hold for all of them together (S. Holm, Scandinavian Journal of Statistics 6, 1979), in the
-/// same order.
-pub(super) fn holm(p_values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..p_values.len()).collect();
-    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
-    let mut adjusted = vec![1.0; p_values.len()];
-    let mut least = 0.0f64;
-    for (before, &index) in order.iter().enumerate() {
-        least = least.max((p_values.len() - before) as f64 * p_values[index]).min(1.0);
-        adjusted[index] = least;
-    }
-    adjusted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::holm;
-
-    #[test]
-    fn holm_as_statsmodels() {
-        // statsmodels.stats.multitest.multipletests([.01, .04, .03, .005, .5], method="holm")
-        let adjusted = holm(&[0.01, 0.04, 0.03, 0.005, 0.5]);
-        for (ours, theirs) in adjusted.iter().zip([0.04, 0.09, 0.09, 0.025, 0.5]) {
-            assert!((ours - theirs).abs() < 1e-12, "{adjusted:?}");
-        }
-        assert!(holm(&[]).is_empty());
-    }
-}

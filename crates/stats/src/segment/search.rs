@@ -1,8 +1,9 @@
 //! The search for weak segments.
 
 use super::cells::{Coded, Column, Condition};
-use super::excess::{excess_loss, holm};
+use super::excess::excess_loss;
 use super::half::{Half, PAIRED_COLUMNS, Tally};
+use crate::calibration::holm;
 use crate::error::StatsError;
 use crate::harm::CellLoss;
 use crate::interval::Interval;
@@ -153,7 +154,7 @@ pub fn weak_segments(
     let p_values: Vec<f64> =
         tests.iter().map(|test| test.as_ref().map_or(1.0, |test| test.p_value)).collect();
     let mut segments = Vec::new();
-    for (index, adjusted_p_value) in holm(&p_values).into_iter().enumerate() {
+    for (index, adjusted_p_value) in holm(&p_values)?.into_iter().enumerate() {
         let (candidate, tally) = (&candidates[index], &tallies[index]);
         let Ok(test) = &tests[index] else { continue };
         if adjusted_p_value > options.alpha {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use steersman_stats::StatsError;
+use steersman_stats::calibration::{self, Sizes};
 use steersman_stats::distance::{
     self, Convention, Distances, Method, Sorted, binning, compare_categorical, compare_numeric, sorted,
 };
@@ -278,12 +279,13 @@ fn rare_categories_hold_their_level_and_are_reproducible() {
 
 #[test]
 fn limits_and_p_values_are_one_law() {
+    const SIZES: Sizes = Sizes { reference: 1_000, current: 200 };
     let (p, q) = ([300u64, 200, 250, 250], [60u64, 50, 50, 40]);
     let psi = distance::psi_test(&p, &q).unwrap();
-    let limit = distance::psi_limit(1_000, 200, 4, psi.p_value).unwrap();
+    let limit = calibration::psi_limit(SIZES, 4, psi.p_value).unwrap();
     assert!((limit - psi.statistic).abs() < 1e-6, "{limit}");
     let js = distance::jensen_shannon_test(&p, &q).unwrap();
-    let limit = distance::jensen_shannon_limit(1_000, 200, 4, js.p_value).unwrap();
+    let limit = calibration::jensen_shannon_limit(SIZES, 4, js.p_value).unwrap();
     assert!((limit - js.statistic).abs() < 1e-6, "{limit}");
 }
 

@@ -17,4 +17,5 @@ mod references;
 mod segments;
 mod series;
 mod simulations;
+mod sketches;
 mod stream;

@@ -4,7 +4,7 @@ use super::pair::{Pair, Values};
 use super::shape::{categories_shape, numeric_shape, summary_of_counts, summary_of_numbers};
 use super::time::Blocks;
 use std::collections::BTreeMap;
-use steersman_domain::comparison::{Both, ColumnComparison, ColumnSummary, Shape};
+use steersman_domain::comparison::{Both, ColumnComparison, ColumnSummary, Shape, brief};
 use steersman_domain::schema::DataKind;
 use steersman_stats::calibration::{
     ColumnDecision, ColumnEvidence, ColumnTest, Floors, NullBand, TestEvidence, Why, largest_cell_p_value,
@@ -293,22 +293,6 @@ fn moved_numbers(summary: &Both<ColumnSummary>) -> String {
         words.push_str(&format!(", spread \u{d7} {:.2}", spread_now / spread));
     }
     words
-}
-
-/// A number in few digits.
-pub(super) fn brief(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 {
-        "0".to_owned()
-    } else if size >= 1e6 || size < 1e-3 {
-        format!("{value:.2e}")
-    } else if size >= 1_000.0 {
-        format!("{value:.0}")
-    } else if size >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.3}")
-    }
 }
 
 fn categories(

@@ -5,7 +5,7 @@
 
 use super::Options;
 use super::joint::spaced;
-use super::pair::{As, Cells, Pair};
+use super::pair::{As, Cells, Pair, identifier};
 use steersman_domain::Problem;
 use steersman_domain::comparison::{ColumnComparison, Harm};
 use steersman_domain::schema::DataKind;
@@ -82,7 +82,7 @@ pub(super) fn expect(
         .filter(|(own, other)| {
             matches!(Pair::way(own, other), As::Numbers | As::Categories)
                 && own.kind != DataKind::Datetime
-                && !Pair::new(own, other).identifier
+                && !identifier(own, other, Pair::way(own, other))
         })
         .collect();
     if used.is_empty() {

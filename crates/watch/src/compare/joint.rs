@@ -1,7 +1,7 @@
 //! Can the sides be told apart from all columns together? Finds what no single column shows.
 
 use super::Options;
-use super::pair::{As, Cells, Pair};
+use super::pair::{As, Cells, Pair, identifier};
 use std::borrow::Cow;
 use steersman_domain::comparison::{Both, JointComparison};
 use steersman_domain::schema::DataKind;
@@ -40,7 +40,7 @@ pub(super) fn tell_apart(
                 && own.kind != DataKind::Datetime
                 && known(own)
                 && known(other)
-                && !Pair::new(own, other).identifier
+                && !identifier(own, other, Pair::way(own, other))
         })
         .take(MOST_COLUMNS)
         .collect();

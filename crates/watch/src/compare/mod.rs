@@ -133,10 +133,11 @@ pub fn compare(
         notes.extend(frame.notes.iter().map(|note| format!("{side}: {note}")));
     }
     notes.extend(blocks.as_ref().map(time::Blocks::note));
-    notes.extend(compared.iter().filter_map(|(own, other)| {
-        let note = pair::Pair::new(own, other).note?;
-        Some(format!("`{}`: {note}", own.name))
-    }));
+    notes.extend(
+        compared.iter().filter_map(|(own, other)| {
+            Some(format!("`{}`: {}", own.name, pair::Pair::way(own, other).note()?))
+        }),
+    );
     let drifted = columns.iter().any(|column| column.drifted)
         || joint.as_ref().is_some_and(|joint| joint.drifted)
         || segments.iter().any(|segment| segment.drifted);

@@ -28,8 +28,6 @@ pub(super) struct Pair {
     /// Infinite values, which are in no list.
     pub(super) infinite: Both<u64>,
     pub(super) rows: Both<u64>,
-    /// What a reader should know of how it was compared.
-    pub(super) note: Option<String>,
     /// Nearly every value is different: there is nothing to compare.
     pub(super) identifier: bool,
 }
@@ -89,6 +87,16 @@ impl As {
             (Categorical, Numeric) if codes(reference) => (Self::Categories, Categorical, None),
             (Numeric, Categorical) if codes(current) => (Self::Categories, Categorical, None),
             (own, other) => (Self::Categories, own, (own != other).then_some(other)),
+        }
+    }
+
+    /// What a reader should know of it.
+    pub(super) fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Hours => Some("times move on; compared by the hour of the day"),
+            Self::Weekdays => Some("dates move on; compared by the day of the week"),
+            Self::Lengths => Some("text is compared by its length"),
+            Self::Numbers | Self::Categories => None,
         }
     }
 
@@ -153,15 +161,7 @@ impl Pair {
     /// Brings a column of both sides together.
     pub(super) fn new(reference: &FrameColumn, current: &FrameColumn) -> Self {
         let (way, kind, changed_kind) = As::of(reference, current);
-        let note = match way {
-            As::Hours => Some("times move on; compared by the hour of the day"),
-            As::Weekdays => Some("dates move on; compared by the day of the week"),
-            As::Lengths => Some("text is compared by its length"),
-            As::Numbers | As::Categories => None,
-        };
-        let identifier = matches!(way, As::Numbers | As::Categories)
-            && identifies(reference, way)
-            && identifies(current, way);
+        let identifier = identifier(reference, current, way);
         let values = match (way.cells(reference), way.cells(current)) {
             (Cells::Numbers(reference), Cells::Numbers(current)) => Values::Numbers(Both {
                 reference: reference.into_iter().flatten().collect(),
@@ -182,8 +182,7 @@ impl Pair {
             _ => Both::default(),
         };
         let name = reference.name.clone();
-        let note = note.map(str::to_owned);
-        Self { name, kind, changed_kind, values, missing, infinite, rows, note, identifier }
+        Self { name, kind, changed_kind, values, missing, infinite, rows, identifier }
     }
 
     /// How the sides of the column are read.
@@ -199,6 +198,11 @@ fn counts(cells: Cells<'_>) -> BTreeMap<String, u64> {
         *counts.entry(cell.as_ref()).or_default() += 1;
     }
     counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+/// Whether a column names rows on both sides.
+pub(super) fn identifier(reference: &FrameColumn, current: &FrameColumn, way: As) -> bool {
+    matches!(way, As::Numbers | As::Categories) && identifies(reference, way) && identifies(current, way)
 }
 
 /// Whether nearly every value is different: whole numbers or text, in many rows or under a name that says so.
