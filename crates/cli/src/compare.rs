@@ -236,7 +236,8 @@ fn described(side: &Side) -> String {
         }
         _ => String::new(),
     };
-    format!("{}  {} rows{span}", side.source, side.rows)
+    let files = if side.files > 1 { format!(" ({} files)", side.files) } else { String::new() };
+    format!("{}{files}  {} rows{span}", side.source, side.rows)
 }
 
 /// The expected change of the loss by a column, in percent of the reference's.

@@ -38,8 +38,9 @@ pub(super) fn frame(raw: Raw) -> Result<Frame, Problem> {
             None => notes.push(format!("`{name}` was left out: its type is not read")),
         }
     }
-    let (files, rows, digest, first_line) = (raw.files, raw.rows, raw.digest, raw.first_line);
-    Ok(Frame { files, columns, rows, notes, digest, first_line })
+    let (source, files, rows) = (raw.source, raw.files, raw.rows);
+    let (digest, first_line) = (raw.digest, raw.first_line);
+    Ok(Frame { source, files, columns, rows, notes, digest, first_line })
 }
 
 /// The column, or none where its type is not read.

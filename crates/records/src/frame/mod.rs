@@ -25,6 +25,8 @@ use steersman_domain::{Digest, Problem};
 /// A table that was read from files.
 #[derive(Debug, Clone)]
 pub struct Frame {
+    /// The path, folder or pattern, as it was given.
+    pub source: String,
     /// The files that were read, in order.
     pub files: Vec<PathBuf>,
     /// The columns.
@@ -96,7 +98,7 @@ impl Frame {
     pub fn require(&self, name: &str) -> Result<&FrameColumn, Problem> {
         self.column(name).ok_or_else(|| {
             let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
-            Problem::invalid(format!("`{}` has no column `{name}`", self.source()))
+            Problem::invalid(format!("`{}` has no column `{name}`", self.source))
                 .hint(format!("its columns are {}", names.join(", ")))
         })
     }
@@ -108,6 +110,7 @@ impl Frame {
             Ok(FrameColumn { values, ..column.clone() })
         };
         Ok(Self {
+            source: self.source.clone(),
             files: self.files.clone(),
             columns: self.columns.iter().map(keep).collect::<Result<_, Problem>>()?,
             rows: mask.true_count(),
@@ -123,17 +126,6 @@ impl Frame {
         let mask: BooleanArray =
             (0..self.rows).map(|row| Some(found.category(row).as_deref() == Some(value))).collect();
         self.keep(&mask)
-    }
-
-    /// What was read, in words.
-    pub fn source(&self) -> String {
-        match self.files.as_slice() {
-            [file] => file.display().to_string(),
-            [first, .., last] => {
-                format!("{} files, {} to {}", self.files.len(), first.display(), last.display())
-            }
-            [] => "nothing".to_owned(),
-        }
     }
 
     /// What a row is called in messages.

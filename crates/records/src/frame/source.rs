@@ -20,6 +20,7 @@ const HINT: &str = "CSV, JSON lines, Parquet and Arrow files are read, also pack
 
 /// What was in the files, before kinds are inferred.
 pub(super) struct Raw {
+    pub(super) source: String,
     pub(super) files: Vec<PathBuf>,
     pub(super) columns: Vec<(String, ArrayRef)>,
     pub(super) rows: usize,
@@ -80,7 +81,7 @@ pub(super) fn read(path: &str, wanted: &[String], optional: &[String]) -> Result
         notes.extend(note);
         columns.push((name, values));
     }
-    Ok(Raw { files, columns, rows, notes, digest, first_line })
+    Ok(Raw { source: path.to_owned(), files, columns, rows, notes, digest, first_line })
 }
 
 /// The files of a path, folder or pattern, in order of name.

@@ -81,7 +81,7 @@ pub fn compare(
     for (frame, side) in [(reference, "the reference"), (current, "the current data")] {
         if frame.rows == 0 {
             return Err(Problem::invalid(format!("{side} holds no rows"))
-                .field(frame.source())
+                .field(frame.source.clone())
                 .hint("both sides need some rows; look at --where if there is one"));
         }
     }
@@ -98,7 +98,7 @@ pub fn compare(
             if column.kind != DataKind::Datetime {
                 return Err(Problem::invalid(format!(
                     "column `{name}` of `{}` holds no times but is {}",
-                    frame.source(),
+                    frame.source.clone(),
                     column.kind.as_str()
                 ))
                 .hint("times look like 2026-01-31T12:00:00Z or 2026-01-31 12:00"));
@@ -109,9 +109,9 @@ pub fn compare(
     if both.is_empty() {
         return Err(Problem::invalid("the two sides have no column in common").hint(format!(
             "`{}` has {}; `{}` has {}",
-            reference.source(),
+            reference.source,
             removed.join(", "),
-            current.source(),
+            current.source,
             added.join(", ")
         )));
     }
@@ -189,7 +189,7 @@ fn side(frame: &Frame, time: Option<&str>) -> Side {
         .map(|column| column.times().into_iter().flatten().collect())
         .unwrap_or_default();
     Side {
-        source: frame.source(),
+        source: frame.source.clone(),
         files: frame.files.len(),
         rows: frame.rows,
         from: times.iter().min().map(|at| from_micros(*at)),
