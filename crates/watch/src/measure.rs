@@ -6,10 +6,10 @@ use steersman_domain::measurement::Reading;
 use steersman_domain::spec::Metric;
 use steersman_domain::{Measurement, ModelSpec, MonitorKind, Schema, Task, Window};
 use steersman_records::Table;
-use steersman_stats::detector::calibrate;
-use steersman_stats::distance::{
-    chi_square, cramers_v, hellinger, jensen_shannon, l_infinity, psi, two_proportions,
+use steersman_stats::calibration::{
+    Aspect, AspectEvidence, ColumnJudgement, ColumnWindow, Floors, Judgement, WindowValue,
 };
+use steersman_stats::distance::{cramers_v, hellinger, jensen_shannon, l_infinity, psi};
 use steersman_stats::interval::{Interval, wilson};
 use steersman_stats::metric;
 use steersman_stats::profile::ColumnProfile;
@@ -19,13 +19,7 @@ use steersman_stats::sequential::RateProcess;
 const LEAST_ROWS: u64 = 20;
 /// Fewer labels than this say nothing about performance.
 pub const LEAST_LABELS: usize = 20;
-/// So many windows of the reference are enough to say what is ordinary.
-const LEAST_WINDOWS: usize = 19;
-/// A distance below this does not matter, however certain it is.
-const LEAST_DISTANCE: f64 = 0.05;
-/// A share of missing values matters if it rises by this much and by half as much again.
-const LEAST_MISSING: f64 = 0.01;
-/// Rates of failed calls and of unseen categories up to this are ordinary.
+/// Rates of failed calls up to this are ordinary.
 const ORDINARY_RATE: f64 = 0.01;
 
 /// The loss of one prediction: squared error of a probability, absolute error of a number.
@@ -54,6 +48,8 @@ pub enum Evidence {
     None,
     /// The logarithm of an e-value.
     LogE(f64),
+    /// What each aspect of a column says, to be weighed together with all other columns.
+    Aspects(Vec<AspectEvidence>),
     /// Losses in `[0, 1]`, to be weighed against a limit.
     Losses(Vec<f64>),
 }
@@ -63,6 +59,8 @@ pub enum Evidence {
 pub struct Measured {
     /// Profiles by column.
     pub profiles: BTreeMap<String, ColumnProfile>,
+    /// What the forecasts follow, by column.
+    pub(crate) windows: BTreeMap<String, ColumnWindow>,
     /// Findings.
     pub findings: Vec<Finding>,
 }
@@ -95,17 +93,23 @@ fn finding(
 /// Everything about a window that needs no labels.
 pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, table: &Table) -> Measured {
     let rows = table.len() as u64;
-    let mut profiles = BTreeMap::new();
+    let (mut profiles, mut windows) = (BTreeMap::new(), BTreeMap::new());
     let mut findings = vec![volume(reference, window, rows), errors(window, table), latency(window, table)];
     for column in watched(schema) {
         let Some(learnt) = reference.columns.get(&column.name) else { continue };
-        let Ok(profile) = profile_like(&learnt.profile, &Cells::of(column, table)) else { continue };
-        findings.push(drift(&column.name, learnt, &profile, window));
-        findings.extend(missing(&column.name, &learnt.profile, &profile, window));
-        findings.extend(unseen(&column.name, &learnt.profile, &profile, window));
+        let cells = Cells::of(column, table);
+        let Ok(profile) = profile_like(&learnt.profile, &cells) else { continue };
+        let own = learnt.window(&cells, 0..table.len(), reference.season(window));
+        let judged = learnt.ordinary.as_ref().and_then(|ordinary| ordinary.judge(&own).ok());
+        findings.push(drift(&column.name, learnt, &profile, judged.as_ref(), window));
+        findings.extend(missing(&column.name, &learnt.profile, &profile, judged.as_ref(), window));
+        findings.extend(unseen(&column.name, learnt, &profile, window));
         profiles.insert(column.name.clone(), profile);
+        if rows >= LEAST_ROWS {
+            windows.insert(column.name.clone(), own);
+        }
     }
-    Measured { profiles, findings }
+    Measured { profiles, windows, findings }
 }
 
 fn volume(reference: &ReferenceProfile, window: Window, rows: u64) -> Finding {
@@ -156,7 +160,13 @@ fn latency(window: Window, table: &Table) -> Finding {
     found
 }
 
-fn drift(name: &str, learnt: &ReferenceColumn, profile: &ColumnProfile, window: Window) -> Finding {
+fn drift(
+    name: &str,
+    learnt: &ReferenceColumn,
+    profile: &ColumnProfile,
+    judged: Option<&ColumnJudgement>,
+    window: Window,
+) -> Finding {
     let (before, now) = (counts(&learnt.profile, &learnt.profile), counts(&learnt.profile, profile));
     let rows: u64 = now.iter().sum();
     let distance = jensen_shannon(&before, &now);
@@ -167,13 +177,6 @@ fn drift(name: &str, learnt: &ReferenceColumn, profile: &ColumnProfile, window: 
     };
     let mut found = finding(MonitorKind::Drift, name, "jensen_shannon", window, rows, reading);
     let Some(distance) = found.measurement.reading.value() else { return found };
-    let ordinary = learnt.ordinary().filter(|_| learnt.distances.len() >= LEAST_WINDOWS);
-    // The conformal p-value where the reference has enough windows of this length, that of the table otherwise.
-    let as_far = learnt.distances.iter().filter(|&&ordinary| ordinary >= distance).count();
-    let p_value = match ordinary {
-        Some(_) => Some((1.0 + as_far as f64) / (learnt.distances.len() as f64 + 1.0)),
-        None => chi_square(&before, &now).ok().map(|test| test.p_value.max(1e-300)),
-    };
     let further = [
         ("psi", psi(&before, &now)),
         ("hellinger", hellinger(&before, &now)),
@@ -181,19 +184,55 @@ fn drift(name: &str, learnt: &ReferenceColumn, profile: &ColumnProfile, window: 
         ("cramers_v", cramers_v(&before, &now)),
     ];
     let measurement = &mut found.measurement;
-    measurement.ordinary = ordinary;
+    measurement.ordinary = judged.and_then(|judged| judged.ordinary);
     measurement
         .details
         .extend(further.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))));
-    measurement.details.extend(p_value.map(|p| ("p_value".to_owned(), p)));
-    let usual = ordinary.map_or(String::new(), |(low, high)| format!(", ordinarily {low:.2} to {high:.2}"));
+    let usual = measurement
+        .ordinary
+        .map_or(String::new(), |(low, high)| format!(", ordinarily {low:.2} to {high:.2}"));
     measurement.explanation =
         format!("`{name}` is {distance:.2} from the reference{usual}; {}", moved(&learnt.profile, profile));
-    if let Some(log_e) = p_value.and_then(|p| calibrate(p).ok()) {
-        found.evidence = Evidence::LogE(log_e);
+    let Some(judged) = judged else { return found };
+    let aspects = || judged.aspects.iter().filter(|(aspect, ..)| *aspect != Aspect::Missing);
+    let clearest = aspects().min_by(|(_, a, _), (_, b, _)| a.p_value.total_cmp(&b.p_value));
+    measurement.details.extend(clearest.map(|(_, judged, _)| ("p_value".to_owned(), judged.p_value)));
+    for (aspect, judged, _) in aspects() {
+        let word = match aspect {
+            Aspect::Location => "mean_z",
+            Aspect::Spread => "spread_z",
+            _ => "distance_z",
+        };
+        measurement.details.insert(word.to_owned(), judged.z);
     }
-    found.matters = distance >= LEAST_DISTANCE && ordinary.is_none_or(|(_, high)| distance > high);
+    let counting = aspects().filter(|(.., matters)| *matters);
+    let clearest = counting.min_by(|(_, a, _), (_, b, _)| a.p_value.total_cmp(&b.p_value));
+    if let Some((aspect, judged, _)) = clearest {
+        measurement.explanation.push_str(&expected(*aspect, judged));
+    }
+    found.matters = clearest.is_some();
+    found.evidence = Evidence::Aspects(aspects().map(weighed).collect());
     found
+}
+
+fn weighed((_, judged, matters): &(Aspect, Judgement, bool)) -> AspectEvidence {
+    AspectEvidence { p_value: judged.p_value, matters: *matters }
+}
+
+/// What was forecast of the aspect that changed most clearly, in words.
+fn expected(aspect: Aspect, judged: &Judgement) -> String {
+    match aspect {
+        Aspect::Location => format!(
+            "; a mean of {:.3} was expected, ordinarily {:.3} to {:.3}",
+            judged.forecast, judged.low, judged.high
+        ),
+        Aspect::Spread => format!(
+            "; its spread is {:.1} standard deviations {} what was expected",
+            judged.z.abs(),
+            if judged.z > 0.0 { "above" } else { "below" }
+        ),
+        Aspect::Distance | Aspect::Missing => String::new(),
+    }
 }
 
 /// How a column moved, in words.
@@ -220,7 +259,13 @@ fn moved(before: &ColumnProfile, now: &ColumnProfile) -> String {
     }
 }
 
-fn missing(name: &str, before: &ColumnProfile, now: &ColumnProfile, window: Window) -> Option<Finding> {
+fn missing(
+    name: &str,
+    before: &ColumnProfile,
+    now: &ColumnProfile,
+    judged: Option<&ColumnJudgement>,
+    window: Window,
+) -> Option<Finding> {
     if before.missing() == 0 && now.missing() == 0 {
         return None;
     }
@@ -228,34 +273,46 @@ fn missing(name: &str, before: &ColumnProfile, now: &ColumnProfile, window: Wind
     let reading = Reading::between(share.value, Some(share.low), Some(share.high));
     let mut found = finding(MonitorKind::Missing, name, "missing_share", window, now.rows(), reading);
     let usual = wilson(before.missing(), before.rows()).ok()?;
-    found.measurement.ordinary = Some((0.0, usual.value.max(LEAST_MISSING)));
-    let test = two_proportions((before.missing(), before.rows()), (now.missing(), now.rows())).ok()?;
-    if let Ok(log_e) = calibrate(test.p_value.max(1e-300)) {
-        found.evidence = Evidence::LogE(log_e);
-    }
-    found.matters = share.value >= usual.value + LEAST_MISSING && share.value >= 1.5 * usual.value;
     found.measurement.explanation = format!(
         "{:.1} % of `{name}` is missing, {:.1} % in the reference",
         100.0 * share.value,
         100.0 * usual.value
     );
+    let aspect = judged?.aspects.iter().find(|(aspect, ..)| *aspect == Aspect::Missing);
+    if let Some((_, judged, matters)) = aspect.filter(|_| now.rows() >= LEAST_ROWS) {
+        found.matters = *matters;
+        shares(&mut found, judged);
+    }
     Some(found)
 }
 
-fn unseen(name: &str, before: &ColumnProfile, now: &ColumnProfile, window: Window) -> Option<Finding> {
-    let (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now)) = (before, now) else {
+fn unseen(name: &str, learnt: &ReferenceColumn, now: &ColumnProfile, window: Window) -> Option<Finding> {
+    let (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now)) = (&learnt.profile, now) else {
         return None;
     };
     let unseen = now.cells(before).last().copied().filter(|&unseen| unseen > 0 && now.count > 0)?;
     let share = wilson(unseen, now.count).ok()?;
     let reading = Reading::between(share.value, Some(share.low), Some(share.high));
     let mut found = finding(MonitorKind::Unseen, name, "unseen_share", window, now.count, reading);
-    found.measurement.ordinary = Some((0.0, ORDINARY_RATE));
-    found.evidence = Evidence::LogE(rate_evidence(unseen, now.count));
-    found.matters = share.value > ORDINARY_RATE;
     found.measurement.explanation =
         format!("{:.1} % of `{name}` are categories that the reference does not have", 100.0 * share.value);
+    let value = WindowValue::missing(unseen, now.count).ok().filter(|_| now.count >= LEAST_ROWS);
+    if let (Some(value), Some(ordinary)) = (value, &learnt.unseen)
+        && let Ok(judged) = ordinary.judge(&value)
+    {
+        found.matters = Floors::default().window_matters(Aspect::Missing, &value, &judged, 0.0);
+        shares(&mut found, &judged);
+    }
     Some(found)
+}
+
+/// Takes what is said about a share into its finding.
+fn shares(found: &mut Finding, judged: &Judgement) {
+    let share = |value: f64| value.clamp(0.0, std::f64::consts::FRAC_PI_2).sin().powi(2);
+    found.measurement.ordinary = Some((share(judged.low), share(judged.high)));
+    found.measurement.details.insert("p_value".to_owned(), judged.p_value);
+    found.evidence =
+        Evidence::Aspects(vec![AspectEvidence { p_value: judged.p_value, matters: found.matters }]);
 }
 
 /// What performance is weighed against.

@@ -1,16 +1,14 @@
-//! Evidence over windows, and when it becomes a signal. Pure.
+//! Evidence over windows of one monitor, and when it becomes a signal. Pure.
 //!
-//! Each monitor has an e-detector whose alarm level is its share of the model's false-alarm budget: half of it for
-//! performance, the other half divided among all others. A signal is raised when the evidence is there *and* what was
-//! found matters; it is cleared after some windows in a row in which it did not.
+//! Each monitor has an e-detector whose alarm level is its share of the model's false-alarm budget: see [`share`]. A signal
+//! is raised when the evidence is there *and* what was found matters; it is cleared after some windows in a row in which
+//! it did not.
 
+use crate::joint::QUIET_WINDOWS;
 use crate::measure::{Evidence, Finding};
 use serde::{Deserialize, Serialize};
 use steersman_domain::{Fact, ModelName, MonitorKind, SignalId, Version, Window};
 use steersman_stats::detector::{Detector, HarmDetector};
-
-/// A signal is cleared after so many quiet windows in a row.
-const QUIET_WINDOWS: u32 = 3;
 
 /// What a monitor remembers from window to window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,11 +21,15 @@ pub struct Memory {
     quiet: u32,
 }
 
-/// The share of a false-alarm budget that one monitor may use.
-pub fn share(alpha: f64, monitor: MonitorKind, others: usize) -> f64 {
+/// The share of a false-alarm budget `alpha` that one monitor may use. Performance has one half. Of the other half, one
+/// half goes to drift and missing values of all columns together, a quarter to the quality of the data, and a quarter to
+/// operation, divided among its three monitors.
+pub fn share(alpha: f64, monitor: MonitorKind) -> f64 {
     match monitor {
         MonitorKind::Performance => alpha / 2.0,
-        _ => alpha / (2.0 * others.max(1) as f64),
+        MonitorKind::Drift | MonitorKind::Missing => alpha / 4.0,
+        MonitorKind::Unseen => alpha / 8.0,
+        MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency => alpha / 24.0,
     }
 }
 
@@ -68,7 +70,7 @@ impl Memory {
         limit: Option<f64>,
     ) -> Option<Fact> {
         let (log_m, alarms) = match &finding.evidence {
-            Evidence::None => return None,
+            Evidence::None | Evidence::Aspects(_) => return None,
             Evidence::LogE(log_e) => {
                 self.detector.observe(*log_e);
                 (self.detector.log_m(), self.detector.alarms(alpha))

@@ -1,12 +1,15 @@
-//! What is ordinary: profiles of the reference, and how far its own windows are from the rest of it.
+//! What is ordinary: profiles of the reference, and what its own windows say about its columns.
 
 use std::collections::BTreeMap;
 use steersman_domain::schema::{Column, ColumnKind};
-use steersman_domain::{ModelSpec, Schema, Task, Window};
+use steersman_domain::time::micros;
+use steersman_domain::{ModelSpec, Period, Schema, Task, Window};
 use steersman_records::Table;
 use steersman_records::reference::Reference;
 use steersman_stats::StatsError;
-use steersman_stats::distance::jensen_shannon;
+use steersman_stats::calibration::{
+    Aspect, ColumnOrdinary, ColumnWindow, Floors, Level, Ordinary, WindowValue,
+};
 use steersman_stats::interval::{Interval, mean_interval};
 use steersman_stats::profile::{Bins, CategoricalProfile, ColumnProfile, NumericProfile};
 
@@ -14,6 +17,18 @@ use steersman_stats::profile::{Bins, CategoricalProfile, ColumnProfile, NumericP
 const CELLS: usize = 10;
 /// Windows of the reference with fewer rows say nothing about what is ordinary.
 const LEAST_ROWS: usize = 20;
+/// A reference with fewer windows is cut into pieces instead.
+const LEAST_WINDOWS: usize = 12;
+/// So many pieces.
+const PIECES: usize = 20;
+/// Hours have seasons if the reference has so many windows of each, days if it has twice as many.
+const LEAST_IN_SEASON: usize = 4;
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 24 * HOUR;
+
+/// How far forecasts have followed, by column.
+pub(crate) type Levels = BTreeMap<String, BTreeMap<Aspect, Level>>;
 
 /// What windows are compared with.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,20 +38,54 @@ pub struct ReferenceProfile {
     pub(crate) volumes: Vec<u64>,
     /// The mean loss of the predictions in the reference, where it has them.
     pub(crate) loss: Option<Interval>,
+    /// Its last row.
+    pub(crate) to: jiff::Timestamp,
+    seasons: Seasons,
 }
 
 /// One column of the reference.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ReferenceColumn {
     pub(crate) profile: ColumnProfile,
-    /// Distances of the reference's windows from the rest of it, rising: what is ordinary.
-    pub(crate) distances: Vec<f64>,
+    /// Numbers beyond are cut: the range that holds 99.8 % of the reference, extended by its own width on both sides.
+    clip: (f64, f64),
+    /// What its windows ordinarily say; none of a reference that is too small.
+    pub(crate) ordinary: Option<ColumnOrdinary>,
+    /// The share of its windows' categories that no other window of the reference has.
+    pub(crate) unseen: Option<Ordinary>,
 }
 
-impl ReferenceColumn {
-    /// The range that holds 95 % of the reference's windows.
-    pub(crate) fn ordinary(&self) -> Option<(f64, f64)> {
-        range(&self.distances)
+/// Which windows are alike by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seasons {
+    None,
+    HourOfDay,
+    DayOfWeek,
+}
+
+impl Seasons {
+    /// Hours of the day for windows shorter than a day, days of the week for days, where the reference has enough of each.
+    fn learn(window: Period, blocks: &[(Window, Vec<usize>)]) -> Self {
+        let (seasons, count, least) = match window.seconds() {
+            length if length < DAY => (Self::HourOfDay, 24 * HOUR / length.max(HOUR), LEAST_IN_SEASON),
+            DAY => (Self::DayOfWeek, 7, 2 * LEAST_IN_SEASON),
+            _ => return Self::None,
+        };
+        let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
+        for (window, _) in blocks {
+            *sizes.entry(seasons.of(*window)).or_default() += 1;
+        }
+        let all = sizes.len() as i64 >= count && sizes.values().all(|&size| size >= least);
+        if all { seasons } else { Self::None }
+    }
+
+    fn of(self, window: Window) -> usize {
+        let seconds = micros(window.start).div_euclid(1_000_000);
+        match self {
+            Self::None => 0,
+            Self::HourOfDay => (seconds.rem_euclid(DAY) / HOUR) as usize,
+            Self::DayOfWeek => seconds.div_euclid(DAY).rem_euclid(7) as usize,
+        }
     }
 }
 
@@ -49,25 +98,95 @@ pub(crate) fn range(sorted: &[f64]) -> Option<(f64, f64)> {
 
 impl ReferenceProfile {
     /// Learns what is ordinary. Columns whose profile cannot be made (none of their values is known) are left out.
+    ///
+    /// What windows ordinarily say is learnt from the reference's windows of the same length. A reference that has too few
+    /// of them, because it is short or one batch, is cut into pieces: in order of time where its rows have different
+    /// times, otherwise by dealing its rows out.
     pub fn learn(spec: &ModelSpec, reference: &Reference) -> Self {
         let table = &reference.table;
+        let times = table.times("time");
         let mut blocks: BTreeMap<Window, Vec<usize>> = BTreeMap::new();
-        for (row, time) in table.times("time").into_iter().enumerate() {
+        for (row, time) in times.iter().enumerate() {
             if let Some(time) = time {
-                blocks.entry(Window::holding(time, spec.watch.window)).or_default().push(row);
+                blocks.entry(Window::holding(*time, spec.watch.window)).or_default().push(row);
             }
         }
-        let blocks: Vec<Vec<usize>> = blocks.into_values().filter(|rows| rows.len() >= LEAST_ROWS).collect();
+        let blocks: Vec<(Window, Vec<usize>)> =
+            blocks.into_iter().filter(|(_, rows)| rows.len() >= LEAST_ROWS).collect();
+        let mut volumes: Vec<u64> = blocks.iter().map(|(_, rows)| rows.len() as u64).collect();
+        volumes.sort_unstable();
+        let (seasons, windows) = match blocks.len() >= LEAST_WINDOWS {
+            true => {
+                let seasons = Seasons::learn(spec.watch.window, &blocks);
+                (seasons, blocks.into_iter().map(|(window, rows)| (seasons.of(window), rows)).collect())
+            }
+            false => (Seasons::None, pieces(&times)),
+        };
         let mut columns = BTreeMap::new();
         for column in watched(&reference.schema) {
-            if let Some(learnt) = learn_column(column, table, &blocks) {
+            if let Some(learnt) = learn_column(column, table, &windows) {
                 columns.insert(column.name.clone(), learnt);
             }
         }
-        let mut volumes: Vec<u64> = blocks.iter().map(|rows| rows.len() as u64).collect();
-        volumes.sort_unstable();
-        Self { columns, volumes, loss: loss(spec, &reference.schema, table) }
+        let loss = loss(spec, &reference.schema, table);
+        Self { columns, volumes, loss, to: reference.to, seasons }
     }
+
+    /// The season of a window.
+    pub(crate) fn season(&self, window: Window) -> usize {
+        self.seasons.of(window)
+    }
+
+    /// How far the forecasts have followed.
+    pub(crate) fn levels(&self) -> Levels {
+        let of = |(name, column): (&String, &ReferenceColumn)| {
+            Some((name.clone(), column.ordinary.as_ref()?.levels()))
+        };
+        self.columns.iter().filter_map(of).collect()
+    }
+
+    /// Lets the forecasts go on where they had been.
+    pub(crate) fn resume(&mut self, levels: &Levels) {
+        for (name, column) in &mut self.columns {
+            if let (Some(ordinary), Some(levels)) = (&mut column.ordinary, levels.get(name)) {
+                ordinary.resume(levels);
+            }
+        }
+    }
+
+    /// Lets the forecasts of the columns that `follows` follow a window that is over.
+    pub(crate) fn follow(
+        &mut self,
+        windows: &BTreeMap<String, ColumnWindow>,
+        follows: impl Fn(&str) -> bool,
+    ) {
+        for (name, column) in &mut self.columns {
+            if let (Some(ordinary), Some(window)) = (&mut column.ordinary, windows.get(name))
+                && follows(name)
+            {
+                // A window that says nothing (no values) leaves the forecasts as they are.
+                let _ = ordinary.follow(window);
+            }
+        }
+    }
+}
+
+/// Pieces of a reference that has too few windows.
+fn pieces(times: &[Option<jiff::Timestamp>]) -> Vec<(usize, Vec<usize>)> {
+    let mut rows: Vec<usize> = (0..times.len()).collect();
+    let count = PIECES.min(rows.len() / LEAST_ROWS);
+    if count == 0 {
+        return Vec::new();
+    }
+    rows.sort_by_key(|&row| times.get(row).copied().flatten());
+    let ordered = times.iter().flatten().min() < times.iter().flatten().max();
+    let mut pieces = vec![(0, Vec::new()); count];
+    let all = rows.len();
+    for (place, row) in rows.into_iter().enumerate() {
+        let piece = if ordered { place * count / all } else { place % count };
+        pieces[piece].1.push(row);
+    }
+    pieces
 }
 
 /// The columns that are watched: features and the output.
@@ -75,24 +194,32 @@ pub(crate) fn watched(schema: &Schema) -> impl Iterator<Item = &Column> {
     schema.features.iter().chain(std::iter::once(&schema.prediction))
 }
 
-fn learn_column(column: &Column, table: &Table, blocks: &[Vec<usize>]) -> Option<ReferenceColumn> {
+fn learn_column(column: &Column, table: &Table, windows: &[(usize, Vec<usize>)]) -> Option<ReferenceColumn> {
     let cells = Cells::of(column, table);
-    let empty = cells.empty_profile().ok()?;
-    let mut profile = empty.clone();
-    cells.update(&mut profile, None);
-    let counts = counts(&profile, &profile);
-    let mut distances: Vec<f64> = blocks
-        .iter()
-        .filter_map(|rows| {
-            let mut block = empty.clone();
-            cells.update(&mut block, Some(rows));
-            let own = self::counts(&profile, &block);
-            let rest: Vec<u64> = counts.iter().zip(&own).map(|(all, own)| all - own).collect();
-            jensen_shannon(&rest, &own).ok()
-        })
-        .collect();
-    distances.sort_by(f64::total_cmp);
-    Some(ReferenceColumn { profile, distances })
+    let mut profile = cells.empty_profile().ok()?;
+    cells.update(&mut profile);
+    let mut learnt = ReferenceColumn { profile, clip: cells.clip(), ordinary: None, unseen: None };
+    let windows: Vec<ColumnWindow> =
+        windows.iter().map(|(season, rows)| learnt.window(&cells, rows.iter().copied(), *season)).collect();
+    learnt.ordinary = ColumnOrdinary::learn(&windows, Floors::default()).ok();
+    if let Cells::Texts(_) = cells {
+        learnt.unseen = unseen(&windows);
+    }
+    Some(learnt)
+}
+
+/// How many values of a window are ordinarily of categories that were not there before: in the reference, of categories
+/// that only this window has.
+fn unseen(windows: &[ColumnWindow]) -> Option<Ordinary> {
+    let places = windows.first()?.cells.len();
+    let alone: Vec<bool> =
+        (0..places).map(|place| windows.iter().filter(|own| own.cells[place] > 0).count() == 1).collect();
+    let value = |window: &ColumnWindow| {
+        let counts = window.cells.iter().zip(&alone).filter(|(_, alone)| **alone);
+        WindowValue::missing(counts.map(|(count, _)| count).sum(), window.cells.iter().sum()).ok()
+    };
+    let values: Vec<WindowValue> = windows.iter().filter_map(value).collect();
+    Ordinary::learn(&values, Aspect::Missing).ok()
 }
 
 fn loss(spec: &ModelSpec, schema: &Schema, table: &Table) -> Option<Interval> {
@@ -103,6 +230,56 @@ fn loss(spec: &ModelSpec, schema: &Schema, table: &Table) -> Option<Interval> {
         .filter_map(|(output, label)| Some(crate::measure::loss(spec.model.task, output?, label?)))
         .collect();
     mean_interval(&losses).ok().filter(|_| spec.model.task == Task::Binary || !losses.is_empty())
+}
+
+impl ReferenceColumn {
+    /// What these rows of the column say. Infinite numbers count as missing.
+    pub(crate) fn window(
+        &self,
+        cells: &Cells,
+        rows: impl Iterator<Item = usize>,
+        season: usize,
+    ) -> ColumnWindow {
+        let mut window = ColumnWindow { season, ..ColumnWindow::default() };
+        match (&self.profile, cells) {
+            (ColumnProfile::Numeric(profile), Cells::Numbers(values)) => {
+                window.cells = vec![0; profile.bins().cells()];
+                let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
+                for row in rows {
+                    let Some(value) = values[row].filter(|value| value.is_finite()) else {
+                        window.missing += 1;
+                        continue;
+                    };
+                    window.cells[profile.bins().cell(value)] += 1;
+                    let value = value.clamp(self.clip.0, self.clip.1);
+                    count += 1.0;
+                    let delta = value - mean;
+                    mean += delta / count;
+                    squares += delta * (value - mean);
+                }
+                window.moments = (count >= 2.0).then(|| (mean, (squares / (count - 1.0)).max(0.0).sqrt()));
+            }
+            (ColumnProfile::Categorical(profile), Cells::Texts(values)) => {
+                let places: BTreeMap<&str, usize> = profile
+                    .categories()
+                    .keys()
+                    .enumerate()
+                    .map(|(place, name)| (name.as_str(), place))
+                    .collect();
+                window.cells = vec![0; places.len() + 1];
+                for row in rows {
+                    match &values[row] {
+                        Some(value) => {
+                            window.cells[places.get(value.as_str()).copied().unwrap_or(places.len())] += 1
+                        }
+                        None => window.missing += 1,
+                    }
+                }
+            }
+            _ => {}
+        }
+        window
+    }
 }
 
 /// The values of one column, taken out of a table once.
@@ -122,24 +299,42 @@ impl Cells {
     fn empty_profile(&self) -> Result<ColumnProfile, StatsError> {
         Ok(match self {
             Self::Numbers(values) => {
-                let known: Vec<f64> = values.iter().flatten().copied().collect();
-                ColumnProfile::Numeric(NumericProfile::new(Bins::quantiles(&known, CELLS)?)?)
+                let known: Vec<f64> =
+                    values.iter().flatten().copied().filter(|value| value.is_finite()).collect();
+                // A constant has a cell of its own, between what is below and what is above.
+                let bins = match known.first() {
+                    Some(&first) if known.iter().all(|&value| value == first) => {
+                        let below = first.next_down();
+                        Bins::quantiles(&[below, below, first, first, first.next_up()], 3)
+                    }
+                    _ => Bins::quantiles(&known, CELLS),
+                };
+                ColumnProfile::Numeric(NumericProfile::new(bins?)?)
             }
             Self::Texts(_) => ColumnProfile::Categorical(CategoricalProfile::new()?),
         })
     }
 
-    /// Takes these rows, or all, into a profile of the same kind.
-    pub(crate) fn update(&self, profile: &mut ColumnProfile, rows: Option<&[usize]>) {
+    /// The range of the numbers, without the outermost thousandths, extended by its own width on both sides.
+    fn clip(&self) -> (f64, f64) {
+        let Self::Numbers(values) = self else { return (f64::NEG_INFINITY, f64::INFINITY) };
+        let mut known: Vec<f64> =
+            values.iter().flatten().copied().filter(|value| value.is_finite()).collect();
+        known.sort_by(f64::total_cmp);
+        let Some(last) = known.len().checked_sub(1) else { return (f64::NEG_INFINITY, f64::INFINITY) };
+        let (low, high) = (known[(0.001 * last as f64) as usize], known[(0.999 * last as f64) as usize]);
+        (2.0 * low - high, 2.0 * high - low)
+    }
+
+    /// Takes all rows into a profile of the same kind.
+    pub(crate) fn update(&self, profile: &mut ColumnProfile) {
         match (self, profile) {
-            (Self::Numbers(values), ColumnProfile::Numeric(profile)) => match rows {
-                Some(rows) => profile.update(rows.iter().map(|&row| values[row])),
-                None => profile.update(values.iter().copied()),
-            },
-            (Self::Texts(values), ColumnProfile::Categorical(profile)) => match rows {
-                Some(rows) => profile.update(rows.iter().map(|&row| values[row].as_deref())),
-                None => profile.update(values.iter().map(Option::as_deref)),
-            },
+            (Self::Numbers(values), ColumnProfile::Numeric(profile)) => {
+                profile.update(values.iter().copied())
+            }
+            (Self::Texts(values), ColumnProfile::Categorical(profile)) => {
+                profile.update(values.iter().map(Option::as_deref));
+            }
             _ => {}
         }
     }
@@ -153,7 +348,7 @@ pub(crate) fn profile_like(reference: &ColumnProfile, cells: &Cells) -> Result<C
         }
         ColumnProfile::Categorical(_) => ColumnProfile::Categorical(CategoricalProfile::new()?),
     };
-    cells.update(&mut profile, None);
+    cells.update(&mut profile);
     Ok(profile)
 }
 

@@ -4,7 +4,8 @@
 //! counts only the first time. [`Watcher::tick`] changes nothing in memory until [`Watcher::committed`] says that its
 //! batch is on disk, so a failed write is made good by the next tick.
 
-use crate::measure::{LossLimit, measure, performance};
+use crate::joint::JointMemory;
+use crate::measure::{Evidence, Finding, LossLimit, Measured, measure, performance};
 use crate::monitor::{Memory, share};
 use crate::reference::ReferenceProfile;
 use jiff::Timestamp;
@@ -12,13 +13,19 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use steersman_domain::record::Arm;
 use steersman_domain::spec::Metric;
-use steersman_domain::{Actor, Fact, ModelName, MonitorKind, Period, Problem, Task, Window};
+use steersman_domain::{Actor, Fact, ModelName, MonitorKind, Period, Problem, Schema, Task, Window};
 use steersman_ledger::state::ModelState;
 use steersman_records::{Arms, Arrival, Item, RecordLog, Scan, Table};
 use steersman_store::{Batch, Draft, MeasurementQuery, MonitorState, Store, WindowRow};
 
 /// The performance of this many last windows is measured again when labels arrive late.
 const REVISED_WINDOWS: usize = 14;
+
+/// So many windows between the end of the reference and the first one under a champion are caught up with.
+const CAUGHT_UP: usize = 60;
+/// Names of the memories of all columns together in the store.
+const INPUTS: &str = "inputs";
+const QUALITY: &str = "quality";
 
 /// Watches all models.
 #[derive(Debug)]
@@ -49,6 +56,10 @@ struct Done {
     /// Windows whose performance was measured, with the labels it rests on and the revision.
     labelled: BTreeMap<Window, (u64, u32)>,
     memories: BTreeMap<String, Memory>,
+    /// Drift and missing values of all columns.
+    inputs: Option<JointMemory>,
+    /// The quality of the data of all columns.
+    quality: Option<JointMemory>,
     revised_at: Option<Timestamp>,
 }
 
@@ -80,13 +91,11 @@ impl Watcher {
             done.labelled.insert(measurement.window, (measurement.rows, measurement.revision));
         }
         for row in self.store.monitor_states(name).await? {
-            let memory = serde_json::from_str(&row.state).map_err(|error| {
-                Problem::new(
-                    steersman_domain::ErrorKind::Corrupt,
-                    format!("the state of monitor `{}`: {error}", row.name),
-                )
-            })?;
-            done.memories.insert(row.name, memory);
+            match row.name.as_str() {
+                INPUTS => done.inputs = Some(remembered(&row)?),
+                QUALITY => done.quality = Some(remembered(&row)?),
+                _ => drop(done.memories.insert(row.name.clone(), remembered(&row)?)),
+            }
         }
         // Windows of another length, from before the spec was changed, stay as they are.
         done.closed.retain(|closed, _| closed.next().start == window.after(closed.start));
@@ -202,6 +211,20 @@ impl Watcher {
     }
 }
 
+/// What a monitor had in memory.
+fn remembered<T: serde::de::DeserializeOwned>(row: &MonitorState) -> Result<T, Problem> {
+    serde_json::from_str(&row.state).map_err(|error| {
+        let words = format!("the state of monitor `{}`: {error}", row.name);
+        Problem::new(steersman_domain::ErrorKind::Corrupt, words)
+    })
+}
+
+fn stored(model: &ModelName, name: &str, memory: &impl serde::Serialize) -> Result<MonitorState, Problem> {
+    let state = serde_json::to_string(memory)
+        .map_err(|error| Problem::internal(format!("a monitor's state cannot be written: {error}")))?;
+    Ok(MonitorState { model: model.clone(), name: name.to_owned(), state })
+}
+
 /// Records before this time are there, as far as one may wait for them. A model that nobody calls any more closes its
 /// windows after the same wait.
 fn watermark(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Timestamp> {
@@ -230,16 +253,21 @@ impl Round {
     fn close_windows(&mut self, log: &RecordLog) -> Result<(), Problem> {
         let Some(reference) = &self.model.reference else { return Ok(()) };
         let schema = reference.schema.clone();
-        let columns = self.reference.columns.len();
         for (window, rows) in std::mem::take(&mut self.close) {
+            self.ready(log, &schema, window)?;
             let table = self.table(log, window)?;
-            let measured = measure(&self.reference, &schema, window, &table);
+            let mut measured = measure(&self.reference, &schema, window, &table);
             let revision = self.done.closed.get(&window).map_or(0, |(_, revision)| revision + 1);
+            if revision == 0 {
+                self.weigh_columns(&mut measured, window);
+                let others = measured
+                    .findings
+                    .iter_mut()
+                    .filter(|found| !matches!(found.evidence, Evidence::Aspects(_)));
+                others.for_each(|found| self.weigh(found, None));
+            }
             for mut finding in measured.findings {
                 finding.measurement.revision = revision;
-                if revision == 0 {
-                    self.weigh(&mut finding, columns, None);
-                }
                 self.batch.measurements.push((self.name.clone(), finding.measurement));
             }
             let profile = serde_json::to_string(&measured.profiles)
@@ -248,6 +276,60 @@ impl Round {
             self.done.closed.insert(window, (rows, revision));
         }
         Ok(())
+    }
+
+    /// Brings the forecasts to where they are before this window: where they had been, or, under another champion, where
+    /// the windows between its reference and now lead them.
+    fn ready(&mut self, log: &RecordLog, schema: &Schema, window: Window) -> Result<(), Problem> {
+        let champion = self.model.champion();
+        let inputs = self.done.inputs.get_or_insert_with(|| JointMemory::new(champion));
+        let facts = inputs.follow(&self.name, champion, window);
+        if let Some(levels) = &inputs.levels {
+            self.reference.resume(levels);
+        } else {
+            let between = self
+                .done
+                .closed
+                .keys()
+                .filter(|closed| closed.start > self.reference.to && closed.end <= window.start);
+            let between: Vec<Window> = between.copied().collect();
+            for missed in between.iter().skip(between.len().saturating_sub(CAUGHT_UP)) {
+                let measured = measure(&self.reference, schema, *missed, &self.table(log, *missed)?);
+                self.reference.follow(&measured.windows, |_| true);
+            }
+        }
+        self.write(facts);
+        Ok(())
+    }
+
+    /// Shows what was found in the columns to the memories of all columns together.
+    fn weigh_columns(&mut self, measured: &mut Measured, window: Window) {
+        let champion = self.model.champion();
+        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
+        let columns: Vec<String> = self.reference.columns.keys().cloned().collect();
+        let mut facts = Vec::new();
+        for (memory, monitors) in [
+            (&mut self.done.inputs, [MonitorKind::Drift, MonitorKind::Missing].as_slice()),
+            (&mut self.done.quality, [MonitorKind::Unseen].as_slice()),
+        ] {
+            let memory = memory.get_or_insert_with(|| JointMemory::new(champion));
+            facts.extend(memory.follow(&self.name, champion, window));
+            let own = |found: &&mut Finding| monitors.contains(&found.measurement.monitor);
+            let mut findings: Vec<&mut Finding> = measured.findings.iter_mut().filter(own).collect();
+            let alpha = monitors.first().map_or(0.0, |monitor| share(budget, *monitor));
+            facts.extend(memory.observe(&self.name, &mut findings, columns.clone(), alpha, window));
+        }
+        if let Some(inputs) = &mut self.done.inputs {
+            self.reference.follow(&measured.windows, |column| inputs.follows(column));
+            inputs.levels = Some(self.reference.levels());
+        }
+        self.write(facts);
+    }
+
+    fn write(&mut self, facts: Vec<Fact>) {
+        let actor = Actor::Platform("watch".to_owned());
+        let drafts = facts.into_iter().map(|fact| Draft { actor: actor.clone(), because: Vec::new(), fact });
+        self.batch.drafts.extend(drafts);
     }
 
     fn measure_performance(&mut self, log: &RecordLog) -> Result<(), Problem> {
@@ -262,7 +344,7 @@ impl Round {
             let revision = before.map_or(0, |(_, revision)| revision + 1);
             finding.measurement.revision = revision;
             if revision == 0 && self.reigned(window) {
-                self.weigh(&mut finding, 1, limit.map(|limit| limit.limit / limit.scale));
+                self.weigh(&mut finding, limit.map(|limit| limit.limit / limit.scale));
             }
             self.done.labelled.insert(window, (finding.measurement.rows, revision));
             self.batch.measurements.push((self.name.clone(), finding.measurement));
@@ -276,7 +358,7 @@ impl Round {
     }
 
     /// Shows a finding to its monitor's memory.
-    fn weigh(&mut self, finding: &mut crate::measure::Finding, others: usize, limit: Option<f64>) {
+    fn weigh(&mut self, finding: &mut Finding, limit: Option<f64>) {
         let measurement = &finding.measurement;
         let key = match measurement.column.is_empty() {
             true => measurement.monitor.to_string(),
@@ -285,17 +367,11 @@ impl Round {
         let champion = self.model.champion();
         let window = measurement.window;
         let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
-        let alpha = share(budget, measurement.monitor, others);
+        let alpha = share(budget, measurement.monitor);
         let memory = self.done.memories.entry(key.clone()).or_insert_with(|| Memory::new(champion));
         let facts =
             [memory.follow(&self.name, champion, window), memory.observe(&self.name, finding, alpha, limit)];
-        let actor = Actor::Platform("watch".to_owned());
-        let drafts = facts.into_iter().flatten();
-        self.batch.drafts.extend(drafts.map(|fact| Draft {
-            actor: actor.clone(),
-            because: Vec::new(),
-            fact,
-        }));
+        self.write(facts.into_iter().flatten().collect());
     }
 
     fn into_batch(mut self) -> Result<(Batch, Done), Problem> {
@@ -307,17 +383,18 @@ impl Round {
             for memory in self.done.memories.values_mut() {
                 cleared.extend(memory.follow(&self.name, champion, window));
             }
+            for memory in [&mut self.done.inputs, &mut self.done.quality].into_iter().flatten() {
+                cleared.extend(memory.follow(&self.name, champion, window));
+            }
         }
-        let actor = Actor::Platform("watch".to_owned());
-        let drafts =
-            cleared.into_iter().map(|fact| Draft { actor: actor.clone(), because: Vec::new(), fact });
-        self.batch.drafts.extend(drafts);
+        self.write(cleared);
         for (name, memory) in &self.done.memories {
-            let state = serde_json::to_string(memory).map_err(|error| {
-                Problem::internal(format!("a monitor's state cannot be written: {error}"))
-            })?;
-            let row = MonitorState { model: self.name.clone(), name: name.clone(), state };
-            self.batch.monitor_states.push(row);
+            self.batch.monitor_states.push(stored(&self.name, name, memory)?);
+        }
+        for (name, memory) in [(INPUTS, &self.done.inputs), (QUALITY, &self.done.quality)] {
+            if let Some(memory) = memory {
+                self.batch.monitor_states.push(stored(&self.name, name, memory)?);
+            }
         }
         Ok((self.batch, self.done))
     }

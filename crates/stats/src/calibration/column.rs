@@ -5,10 +5,11 @@
 use super::band::{NullBand, sums};
 use super::effect::Floors;
 use super::joint::AspectEvidence;
-use super::ordinary::{Judgement, Ordinary};
+use super::ordinary::{Judgement, Level, Ordinary};
 use super::window::{Aspect, Dispersion, WindowValue};
 use crate::distance::jensen_shannon;
 use crate::error::StatsError;
+use std::collections::BTreeMap;
 
 /// What one window says about one column.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,7 +32,7 @@ impl ColumnWindow {
 }
 
 /// What is ordinary for a column.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ColumnOrdinary {
     total: Vec<u64>,
     floors: Floors,
@@ -42,7 +43,7 @@ pub struct ColumnOrdinary {
 }
 
 /// Distances of the reference's windows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Distances {
     dispersion: Dispersion,
     band: NullBand,
@@ -157,6 +158,29 @@ impl ColumnOrdinary {
             value.map_or(Ok(()), |value| ordinary.follow(&value))?;
         }
         Ok(())
+    }
+
+    /// How far the forecasts have followed, to be kept until the next window.
+    pub fn levels(&self) -> BTreeMap<Aspect, Level> {
+        self.aspects.iter().map(|(aspect, ordinary)| (*aspect, ordinary.level())).collect()
+    }
+
+    /// Goes on where forecasts that were learnt from the same windows had been.
+    ///
+    /// ```
+    /// use steersman_stats::calibration::{ColumnOrdinary, ColumnWindow, Floors};
+    /// let window = |missing| ColumnWindow { cells: vec![40, 60], missing, ..ColumnWindow::default() };
+    /// let reference: Vec<ColumnWindow> = (0..12).map(|day| window(day % 3)).collect();
+    /// let learnt = ColumnOrdinary::learn(&reference, Floors::default()).unwrap();
+    /// let (mut before, mut after) = (learnt.clone(), learnt);
+    /// before.follow(&window(20)).unwrap();
+    /// after.resume(&before.levels());
+    /// assert_eq!(before, after);
+    /// ```
+    pub fn resume(&mut self, levels: &BTreeMap<Aspect, Level>) {
+        for (aspect, ordinary) in &mut self.aspects {
+            levels.get(aspect).into_iter().for_each(|level| ordinary.resume(*level));
+        }
     }
 }
 

@@ -37,6 +37,6 @@ pub use limit::{
 };
 pub use multiplicity::{benjamini_hochberg, benjamini_yekutieli, e_bh, holm};
 pub use online::{OnlineFdr, OnlineRule};
-pub use ordinary::{Judgement, Ordinary};
+pub use ordinary::{Judgement, Level, Ordinary};
 pub use share::{largest_cell_p_value, shares_p_value};
 pub use window::{Aspect, Dispersion, WindowValue};

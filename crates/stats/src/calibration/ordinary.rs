@@ -49,6 +49,15 @@ pub struct Ordinary {
     errors: Vec<f64>,
 }
 
+/// How far a forecast has followed: all that changes from window to window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// How far windows are now from the mean of their season.
+    pub offset: f64,
+    /// Windows that made it.
+    pub windows: u64,
+}
+
 /// How unusual a window is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judgement {
@@ -177,6 +186,16 @@ impl Ordinary {
     /// one before).
     pub fn gain(&self) -> f64 {
         self.gain
+    }
+
+    /// How far the forecast has followed, to be kept until the next window.
+    pub fn level(&self) -> Level {
+        Level { offset: self.level, windows: self.count }
+    }
+
+    /// Goes on where a forecast that was learnt from the same windows had been.
+    pub fn resume(&mut self, level: Level) {
+        (self.level, self.count) = (level.offset, level.windows);
     }
 
     fn season(&self, season: usize) -> Result<f64, StatsError> {

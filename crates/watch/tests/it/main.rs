@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod inputs;
+
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::path::Path;
 use steersman_domain::time::from_micros;
-use steersman_domain::{Actor, Digest, Fact, Label, Measurement, ModelName, ModelSpec, MonitorKind, Record};
+use steersman_domain::{
+    Actor, Digest, Fact, Label, Measurement, ModelName, ModelSpec, MonitorKind, Record, Value,
+};
 use steersman_ledger::State;
 use steersman_records::RecordLog;
 use steersman_records::reference::{Reference, read_reference};
@@ -39,7 +44,6 @@ struct Open {
 impl World {
     /// Forty days of history in which `x` is 0 to 99 and the label follows it.
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let mut text = "ts,x,score,y\n".to_owned();
         for row in 0..4_000i64 {
             let x = (row * 37) % 100;
@@ -50,7 +54,13 @@ impl World {
                 u8::from(x > 50)
             ));
         }
-        std::fs::write(dir.path().join("r.csv"), text).unwrap();
+        Self::of(&text)
+    }
+
+    /// This history, of which `y` is the label.
+    fn of(history: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("r.csv"), history).unwrap();
         let spec = ModelSpec::parse(
             "[model]\nname='m'\ntask='binary'\nprediction='score'\nlabel={column='y', expected_delay='1d'}\n\
              [data]\nreference='r.csv'\ntime='ts'\n[watch]\nperformance={drop=0.02}\n",
@@ -100,6 +110,14 @@ impl World {
 impl Open {
     /// A day of predictions whose `x` lies `shift` higher, with labels if they are right with this chance.
     fn day(&self, day: i64, rows: std::ops::Range<i64>, shift: f64) {
+        self.send(day, rows, |row| {
+            let features = [("x".to_owned(), ((row * 37 % 100) as f64 + shift).into())].into();
+            (features, (row * 37 % 100) as f64 / 100.0)
+        });
+    }
+
+    /// A day of predictions with these features and scores.
+    fn send(&self, day: i64, rows: std::ops::Range<i64>, of: impl Fn(i64) -> (BTreeMap<String, Value>, f64)) {
         let record = |row: i64| Record {
             id: format!("{day}-{row}").parse().unwrap(),
             time: at(day, row % 100 * 600),
@@ -107,8 +125,8 @@ impl Open {
             arm: None,
             weight: None,
             unit: None,
-            features: [("x".to_owned(), ((row * 37 % 100) as f64 + shift).into())].into(),
-            outputs: [("score".to_owned(), ((row * 37 % 100) as f64 / 100.0).into())].into(),
+            features: of(row).0,
+            outputs: [("score".to_owned(), of(row).1.into())].into(),
             latency_ms: Some(1.0),
             status: Some(200),
         };
