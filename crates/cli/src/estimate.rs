@@ -106,13 +106,19 @@ enum TaskName {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
         _ => Err("write a name, `=` and what belongs to it".to_owned()),
     }
 }
 
 fn number(text: &str) -> Result<f64, String> {
-    text.trim().parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| format!("`{text}` is no number"))
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite())
+        .ok_or_else(|| format!("`{text}` is no number"))
 }
 
 fn floor(text: &str) -> Result<(String, f64), String> {
@@ -231,13 +237,15 @@ fn print(found: &Estimation, args: &EstimateArgs) {
                 metric.realised.map(|band| (band.value, band.low, band.high, Basis::Realised)),
             ];
             let mut row = vec![metric.name.clone()];
-            row.extend(columns.iter().zip(cells).filter(|((_, shown), _)| *shown).map(|(_, cell)| match cell {
-                Some((value, low, high, basis)) => {
-                    let mark = if metric.basis == Some(basis) { "*" } else { "" };
-                    format!("{}{mark} ({}-{})", brief(value), brief(low), brief(high))
-                }
-                None => "-".to_owned(),
-            }));
+            row.extend(columns.iter().zip(cells).filter(|((_, shown), _)| *shown).map(
+                |(_, cell)| match cell {
+                    Some((value, low, high, basis)) => {
+                        let mark = if metric.basis == Some(basis) { "*" } else { "" };
+                        format!("{}{mark} ({}-{})", brief(value), brief(low), brief(high))
+                    }
+                    None => "-".to_owned(),
+                },
+            ));
             row.push(metric.reference.map_or("-".to_owned(), |band| brief(band.value)));
             row.push(metric.change.map_or("-".to_owned(), |change| {
                 format!("{}{}", if change >= 0.0 { "+" } else { "" }, brief(change))

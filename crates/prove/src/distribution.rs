@@ -3,7 +3,7 @@
 use crate::chart::{dates, escape, number, ticks};
 use std::fmt::Write as _;
 use steersman_domain::comparison::{Both, TimelinePoint};
-use steersman_domain::estimation::{Band, CalibrationBin, Chunk, MetricEstimate};
+use steersman_domain::estimation::{Band, Basis, CalibrationBin, Chunk, FromLabels, MetricEstimate};
 use steersman_domain::time::micros;
 
 const WIDTH: f64 = 430.0;
@@ -204,9 +204,10 @@ pub(crate) fn course(title: &str, points: &[TimelinePoint], percent: bool) -> St
     svg
 }
 
-/// A metric over time: in the reference what was estimated of rows held out (grey), in the current data what is believed
-/// (coloured), each with its interval; what labels say as hollow dots; the reference's value, and the floor, as lines.
-/// Without times the stretches follow each other.
+/// A metric over time: what is estimated without labels, in the reference of rows held out (grey) and in the current data
+/// (coloured), each with its interval; what labels say as hollow dots, or where some are missing what they correct the
+/// estimate to as full ones with whiskers; the reference's value, and the floor, as lines. Alarms are red. Without times
+/// the stretches follow each other.
 pub(crate) fn performance(title: &str, name: &str, chunks: &[Chunk], whole: &MetricEstimate) -> String {
     let found: Vec<(&Chunk, f64, &MetricEstimate)> = chunks
         .iter()
@@ -219,29 +220,43 @@ pub(crate) fn performance(title: &str, name: &str, chunks: &[Chunk], whole: &Met
             Some((chunk, at, chunk.metrics.iter().find(|metric| metric.name == name)?))
         })
         .collect();
-    // In the reference the estimate is of interest, as its truth is known.
-    let drawn = |chunk: &Chunk, metric: &MetricEstimate| match chunk.reference {
-        true => metric.estimated,
-        false => metric.best(),
+    let drawn = |metric: &MetricEstimate| match metric.basis {
+        Some(Basis::Adapted) => metric.best(),
+        _ => metric.estimated,
     };
     let bands: Vec<(bool, f64, Band, bool)> = found
         .iter()
-        .filter_map(|(chunk, at, metric)| Some((chunk.reference, *at, drawn(chunk, metric)?, metric.alarm)))
+        .filter_map(|(chunk, at, metric)| {
+            Some((chunk.reference, *at, drawn(metric)?, metric.alarm && metric.realised.is_none()))
+        })
         .collect();
     if bands.len() < 2 {
         return String::new();
     }
-    let realised: Vec<(f64, f64)> =
-        found.iter().filter_map(|(_, at, metric)| Some((*at, metric.realised?.value))).collect();
-    let levels: Vec<(f64, &str)> = [(whole.reference.map(|band| band.value), "level"), (whole.floor, "level floor")]
-        .into_iter()
-        .filter_map(|(level, class)| Some((level?, class)))
+    // Labels in part are corrected; they are not drawn as if they were the truth.
+    let labels: Vec<(f64, FromLabels, &str)> = found
+        .iter()
+        .filter_map(|(_, at, metric)| {
+            let (own, class) = match (metric.corrected, metric.realised, metric.alarm) {
+                (Some(corrected), _, false) => (corrected, "corrected"),
+                (Some(corrected), _, true) => (corrected, "corrected bad"),
+                (None, Some(realised), false) => (realised, "truth"),
+                (None, Some(realised), true) => (realised, "truth bad"),
+                (None, None, _) => return None,
+            };
+            Some((*at, own, class))
+        })
         .collect();
+    let levels: Vec<(f64, &str)> =
+        [(whole.reference.map(|band| band.value), "level"), (whole.floor, "level floor")]
+            .into_iter()
+            .filter_map(|(level, class)| Some((level?, class)))
+            .collect();
     let values = || {
         bands
             .iter()
             .flat_map(|(_, _, band, _)| [band.low, band.high])
-            .chain(realised.iter().map(|(_, value)| *value))
+            .chain(labels.iter().flat_map(|(_, found, _)| [found.value, found.low, found.high]))
             .chain(levels.iter().map(|(level, _)| *level))
     };
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
@@ -255,7 +270,9 @@ pub(crate) fn performance(title: &str, name: &str, chunks: &[Chunk], whole: &Met
     let mut svg = frame.open(title);
     frame.grid(&mut svg, false);
     if found.iter().all(|(chunk, ..)| chunk.from.is_some()) {
-        for (at, label) in dates(frame.x.0 as i64, frame.x.1 as i64).into_iter().step_by(2) {
+        let found = dates(frame.x.0 as i64, frame.x.1 as i64);
+        let step = found.len().div_ceil(6).max(1);
+        for (at, label) in found.into_iter().step_by(step) {
             let _ = write!(
                 svg,
                 r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">{label}</text>"#,
@@ -292,13 +309,15 @@ pub(crate) fn performance(title: &str, name: &str, chunks: &[Chunk], whole: &Met
             );
         }
     }
-    for (at, value) in realised {
+    for (at, own, class) in labels {
+        let (x, value) = (frame.x(at), number(own.value));
         let _ = write!(
             svg,
-            r#"<circle class="truth" cx="{:.1}" cy="{:.1}" r="2.6"><title>labels say {}</title></circle>"#,
-            frame.x(at),
-            frame.y(value),
-            number(value)
+            r#"<line class="whisker labels" x1="{x:.1}" x2="{x:.1}" y1="{:.1}" y2="{:.1}"/><circle class="{class}" cx="{x:.1}" cy="{:.1}" r="2.8"><title>{value} by {} labels</title></circle>"#,
+            frame.y(own.low),
+            frame.y(own.high),
+            frame.y(own.value),
+            own.labels
         );
     }
     svg.push_str("</svg>");

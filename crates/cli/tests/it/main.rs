@@ -4,6 +4,7 @@
 
 mod commands;
 mod demo;
+mod estimate;
 mod platform;
 
 use std::process::{Command, Output};

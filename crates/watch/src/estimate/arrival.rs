@@ -6,6 +6,7 @@ use steersman_domain::estimation::{EstimationTask, Maturity};
 use steersman_domain::time::micros;
 use steersman_stats::StatsError;
 use steersman_stats::labels::DelayModel;
+use steersman_stats::labels::powered::LEAST_ARRIVAL;
 
 const SECOND: i64 = 1_000_000;
 /// A cell of time is this part of the usual delay.
@@ -21,6 +22,9 @@ const SEED: u64 = 7;
 pub(super) struct Arrivals {
     /// How probable it was that each row's label is there.
     pub(super) probabilities: Vec<f64>,
+    /// The same if the corrected share of outcomes were as low, and as high, as its interval allows; empty where the
+    /// labels are a fair sample.
+    pub(super) bounds: Vec<Vec<f64>>,
     /// Whether the labels that are there are taken to be a fair sample.
     pub(super) fair: bool,
     /// What is told; none without labels.
@@ -41,11 +45,11 @@ pub(super) fn arrivals(
         Some(Maturity { arrived, share, expected, depends_on_outcome, why })
     };
     if arrived == 0 {
-        return Arrivals { probabilities: vec![0.0; rows], fair: true, maturity: None };
+        return Arrivals { probabilities: vec![0.0; rows], bounds: Vec::new(), fair: true, maturity: None };
     }
     if arrived == rows {
         let maturity = told(None, None, "all labels have arrived: their metrics are the truth".to_owned());
-        return Arrivals { probabilities: vec![1.0; rows], fair: true, maturity };
+        return Arrivals { probabilities: vec![1.0; rows], bounds: Vec::new(), fair: true, maturity };
     }
     if !current.label_times.is_empty() && !current.times.is_empty() {
         match delayed(reference, current, task, options) {
@@ -62,6 +66,7 @@ pub(super) fn arrivals(
                 }
                 return Arrivals {
                     probabilities: found.probabilities,
+                    bounds: found.bounds,
                     fair: !depends,
                     maturity: told(Some(expected), Some(depends), why),
                 };
@@ -71,7 +76,9 @@ pub(super) fn arrivals(
     }
     let hint = match options.label_time {
         Some(_) => "",
-        None => "; name the column with the time at which labels became known with --label-time to have that checked",
+        None => {
+            "; name the column with the time at which labels became known with --label-time to have that checked"
+        }
     };
     notes.push(format!(
         "some labels are missing: they are taken to be missing at random among rows that are close in time{hint}"
@@ -79,7 +86,12 @@ pub(super) fn arrivals(
     let why = format!(
         "{arrived} of {rows} labels have arrived; labels that come early are often unlike those that come late"
     );
-    Arrivals { probabilities: by_stretch(current), fair: true, maturity: told(None, None, why) }
+    Arrivals {
+        probabilities: by_stretch(current),
+        bounds: Vec::new(),
+        fair: true,
+        maturity: told(None, None, why),
+    }
 }
 
 /// The share of labels in each stretch of rows.
@@ -91,6 +103,7 @@ fn by_stretch(current: &Rows) -> Vec<f64> {
 
 struct Delayed {
     probabilities: Vec<f64>,
+    bounds: Vec<Vec<f64>>,
     /// Share of labels that ought to be there.
     expected: f64,
     /// In words, where the delay depends on the outcome.
@@ -151,18 +164,23 @@ fn delayed(
     let Some(dependence) = dependence else {
         let probabilities =
             ages().map(|age| Ok(curve.arrived_by(age)?.share())).collect::<Result<Vec<f64>, StatsError>>()?;
-        return Ok(Delayed { probabilities, expected, depends: None });
+        return Ok(Delayed { probabilities, bounds: Vec::new(), expected, depends: None });
     };
     let half_life = 2.0 * (window.end - window.start) as f64;
     let correction = model.corrected(window, now, half_life, SEED)?;
     let by = |flag: bool, age: i64| correction.arrived_by(STRATUM, flag, age).unwrap_or(0.0);
-    let probabilities = ages()
-        .enumerate()
-        .map(|(row, age)| match current.labels.get(row).copied().flatten() {
-            Some(label) => by(outcome(current, row, label), age),
+    let outcomes: Vec<Option<bool>> = (0..current.len())
+        .map(|row| Some(outcome(current, row, current.labels.get(row).copied().flatten()?)))
+        .collect();
+    let raw: Vec<f64> = ages()
+        .zip(&outcomes)
+        .map(|(age, found)| match found {
+            Some(flag) => by(*flag, age),
             None => f64::midpoint(by(false, age), by(true, age)),
         })
         .collect();
+    let [probabilities, low, high] = [correction.share.value, correction.share.low, correction.share.high]
+        .map(|share| raked(&raw, &outcomes, share));
     let what = match task {
         EstimationTask::Binary => "label 1",
         EstimationTask::Multiclass => "right decisions",
@@ -179,7 +197,31 @@ fn delayed(
         100.0 * correction.share.low,
         100.0 * correction.share.high
     );
-    Ok(Delayed { probabilities, expected, depends: Some(depends) })
+    Ok(Delayed { probabilities, bounds: vec![low, high], expected, depends: Some(depends) })
+}
+
+/// Arrival probabilities scaled within each outcome, so that the labelled rows, weighted by their inverses, have this
+/// share of outcome 1 (raking: Deming and Stephan, Annals of Mathematical Statistics 11, 1940). The share was fitted to
+/// all that is known of delays, while the weights of a few rows scatter.
+fn raked(raw: &[f64], outcomes: &[Option<bool>], share: f64) -> Vec<f64> {
+    let reached = raw.iter().filter(|arrival| **arrival >= LEAST_ARRIVAL).count() as f64;
+    let factor = |flag: bool, share: f64| {
+        let weights = raw
+            .iter()
+            .zip(outcomes)
+            .filter(|(arrival, own)| **own == Some(flag) && **arrival >= LEAST_ARRIVAL);
+        let sum: f64 = weights.map(|(arrival, _)| 1.0 / arrival).sum();
+        if share > 0.0 && sum > 0.0 { sum / (reached * share) } else { 1.0 }
+    };
+    let (negative, positive) = (factor(false, 1.0 - share), factor(true, share));
+    let scaled = |(arrival, own): (&f64, &Option<bool>)| match own {
+        // What can be reached stays so.
+        Some(flag) if *arrival >= LEAST_ARRIVAL => {
+            (arrival * if *flag { positive } else { negative }).clamp(LEAST_ARRIVAL, 1.0)
+        }
+        _ => *arrival,
+    };
+    raw.iter().zip(outcomes).map(scaled).collect()
 }
 
 /// What of a label its delay may depend on: a positive one, a right decision, a value above the usual.
@@ -193,7 +235,9 @@ fn outcomes(
     let usual = labels.get(labels.len() / 2).copied().unwrap_or_default();
     move |rows, row, label| match task {
         EstimationTask::Binary => label == 1.0,
-        EstimationTask::Multiclass => rows.decisions.get(row).is_some_and(|decision| *decision as f64 == label),
+        EstimationTask::Multiclass => {
+            rows.decisions.get(row).is_some_and(|decision| *decision as f64 == label)
+        }
         EstimationTask::Regression => label > usual,
     }
 }

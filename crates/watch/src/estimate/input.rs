@@ -123,10 +123,8 @@ pub(super) fn rows(
     if let Some(times) = &times {
         places.sort_by_key(|&row| times[row]);
     }
-    let scores: Vec<Vec<f64>> = outputs
-        .iter()
-        .map(|column| places.iter().filter_map(|&row| column[row]).collect())
-        .collect();
+    let scores: Vec<Vec<f64>> =
+        outputs.iter().map(|column| places.iter().filter_map(|&row| column[row]).collect()).collect();
     let decisions = decisions(frame, task, &places, &scores, options)?;
     let mut rows = Rows {
         times: times.map(|times| places.iter().filter_map(|&row| times[row]).collect()).unwrap_or_default(),
@@ -178,8 +176,10 @@ fn outputs(frame: &Frame, task: EstimationTask, options: &Options) -> Result<Vec
             EstimationTask::Regression => output.is_finite(),
             _ => (0.0..=1.0).contains(&output),
         };
-        if let Some((row, value)) =
-            numbers.iter().enumerate().find_map(|(row, value)| Some((row, (*value)?)).filter(|(_, v)| !fits(*v)))
+        if let Some((row, value)) = numbers
+            .iter()
+            .enumerate()
+            .find_map(|(row, value)| Some((row, (*value)?)).filter(|(_, v)| !fits(*v)))
         {
             let wanted = match task {
                 EstimationTask::Regression => "a finite number",
@@ -250,7 +250,11 @@ fn labels(frame: &Frame, task: EstimationTask, options: &Options) -> Result<Vec<
         EstimationTask::Binary => ("0 or 1", "--task regression is for targets that are numbers"),
         _ => ("a finite number", "leave the value empty where the truth is not known yet"),
     };
-    match numbers.iter().enumerate().find_map(|(row, label)| Some((row, (*label)?)).filter(|(_, l)| !fits(*l))) {
+    match numbers
+        .iter()
+        .enumerate()
+        .find_map(|(row, label)| Some((row, (*label)?)).filter(|(_, l)| !fits(*l)))
+    {
         Some((row, label)) => Err(wrong(row, label.to_string(), wanted, hint)),
         None => Ok(numbers),
     }
@@ -280,9 +284,10 @@ fn decisions(
     options: &Options,
 ) -> Result<Vec<usize>, Problem> {
     let likeliest = |row: usize| {
-        let best = scores.iter().enumerate().max_by(|(a, left), (b, right)| {
-            left[row].total_cmp(&right[row]).then(b.cmp(a))
-        });
+        let best = scores
+            .iter()
+            .enumerate()
+            .max_by(|(a, left), (b, right)| left[row].total_cmp(&right[row]).then(b.cmp(a)));
         best.map_or(0, |(class, _)| class)
     };
     let Some(name) = &options.decision else {
@@ -302,7 +307,9 @@ fn decisions(
             let value = column.category(row)?;
             names.iter().position(|class| *class == value)
         }
-        _ => numbers[row].filter(|decision| *decision == 0.0 || *decision == 1.0).map(|one| usize::from(one > 0.0)),
+        _ => numbers[row]
+            .filter(|decision| *decision == 0.0 || *decision == 1.0)
+            .map(|one| usize::from(one > 0.0)),
     };
     places
         .iter()

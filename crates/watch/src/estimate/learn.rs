@@ -1,6 +1,7 @@
 //! What the labelled reference teaches: what scores mean as probabilities, or which rows are hard.
 
 use super::Options;
+use super::arrival::Arrivals;
 use super::input::{self, Rows, take};
 use super::metric::{Metric, Part};
 use crate::compare::spaced;
@@ -43,7 +44,7 @@ pub(super) fn learn(
     task: EstimationTask,
     features: &Pairs<'_>,
     metrics: &[Metric],
-    arrivals: Vec<f64>,
+    arrivals: Arrivals,
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Learnt, Problem> {
@@ -63,6 +64,16 @@ pub(super) fn learn(
     }
 }
 
+/// The reference: all labels are there.
+fn known(rows: Rows, expected: Vec<Vec<f64>>) -> Part {
+    Part { arrivals: vec![1.0; rows.len()], rows, expected, adapted: None, arrival_bounds: Vec::new() }
+}
+
+/// The current data.
+fn judged(rows: Rows, expected: Vec<Vec<f64>>, adapted: Option<Vec<f64>>, labels: Arrivals) -> Part {
+    Part { rows, expected, adapted, arrivals: labels.probabilities, arrival_bounds: labels.bounds }
+}
+
 fn failed(what: &str, error: &StatsError) -> Problem {
     Problem::invalid(format!("{what}: {error}"))
 }
@@ -71,7 +82,7 @@ fn binary(
     own: Rows,
     other: Rows,
     features: &Pairs<'_>,
-    arrivals: Vec<f64>,
+    arrivals: Arrivals,
     options: &Options,
     notes: &mut Vec<String>,
 ) -> Result<Learnt, Problem> {
@@ -90,7 +101,8 @@ fn binary(
     }
     let (calibration, held) = Calibration::fit(scores, &truths, SEED)
         .map_err(|error| failed("the scores cannot be calibrated", &error).field("--prediction"))?;
-    let expected = calibration.apply(other_scores).map_err(|error| failed("the scores cannot be used", &error))?;
+    let expected =
+        calibration.apply(other_scores).map_err(|error| failed("the scores cannot be used", &error))?;
     let told = Told {
         needed: calibration.function.is_some(),
         gap_before: calibration.gap_before.unwrap_or(calibration.gap_after),
@@ -110,8 +122,8 @@ fn binary(
         Err(why) => return Err(Problem::invalid(why).field("--features")),
     };
     Ok(Learnt {
-        reference: Part { arrivals: vec![1.0; own.len()], rows: own, expected: vec![held], adapted: None },
-        current: Part { rows: other, expected: vec![expected], adapted, arrivals },
+        reference: known(own, vec![held]),
+        current: judged(other, vec![expected], adapted, arrivals),
         losses: Vec::new(),
         calibration: Some(told),
         effective_rows,
@@ -119,7 +131,12 @@ fn binary(
 }
 
 /// Probabilities by a calibration for the current mix of rows, and the rows of the reference that speak for it.
-fn adapted(own: &Rows, other: &Rows, truths: &[bool], features: &Pairs<'_>) -> Result<(Vec<f64>, f64), String> {
+fn adapted(
+    own: &Rows,
+    other: &Rows,
+    truths: &[bool],
+    features: &Pairs<'_>,
+) -> Result<(Vec<f64>, f64), String> {
     if features.is_empty() {
         return Err("no column of both sides can be a feature".to_owned());
     }
@@ -128,7 +145,8 @@ fn adapted(own: &Rows, other: &Rows, truths: &[bool], features: &Pairs<'_>) -> R
         return Err(format!("{least} rows of a side are too few, {LEAST_ADAPT_ROWS} are needed"));
     }
     let (own_rows, other_rows) = (spaced(own.len(), ADAPT_ROWS), spaced(other.len(), ADAPT_ROWS));
-    let scores = |rows: &Rows, chosen: &[usize]| rows.scores.first().map_or(Vec::new(), |all| take(all, chosen));
+    let scores =
+        |rows: &Rows, chosen: &[usize]| rows.scores.first().map_or(Vec::new(), |all| take(all, chosen));
     let learn = || {
         let (own_matrix, other_matrix) =
             input::matrices(features, &take(&own.places, &own_rows), &take(&other.places, &other_rows))?;
@@ -165,7 +183,7 @@ fn curve(scores: &[f64], held: &[f64], truths: &[bool]) -> Vec<CalibrationBin> {
     order.chunks(width).filter_map(bin).collect()
 }
 
-fn multiclass(own: Rows, other: Rows, arrivals: Vec<f64>, options: &Options) -> Result<Learnt, Problem> {
+fn multiclass(own: Rows, other: Rows, arrivals: Arrivals, options: &Options) -> Result<Learnt, Problem> {
     let classes = input::classes(options);
     let truths: Vec<usize> = own.labels.iter().flatten().map(|label| *label as usize).collect();
     if classes.len() < 2 {
@@ -199,8 +217,8 @@ fn multiclass(own: Rows, other: Rows, arrivals: Vec<f64>, options: &Options) -> 
         },
     };
     Ok(Learnt {
-        reference: Part { arrivals: vec![1.0; own.len()], rows: own, expected: held, adapted: None },
-        current: Part { rows: other, expected, adapted: None, arrivals },
+        reference: known(own, held),
+        current: judged(other, expected, None, arrivals),
         losses: Vec::new(),
         calibration: Some(told),
         effective_rows: None,
@@ -212,17 +230,22 @@ fn regression(
     other: Rows,
     features: &Pairs<'_>,
     metrics: &[Metric],
-    arrivals: Vec<f64>,
+    arrivals: Arrivals,
     notes: &mut Vec<String>,
 ) -> Result<Learnt, Problem> {
     if features.is_empty() {
-        return Err(Problem::invalid("no column of both sides can be a feature, so hard rows cannot be told from easy ones")
-            .field("--features")
-            .hint("both files need the features that the model was given"));
+        return Err(Problem::invalid(
+            "no column of both sides can be a feature, so hard rows cannot be told from easy ones",
+        )
+        .field("--features")
+        .hint("both files need the features that the model was given"));
     }
     let own = match own.len() > LOSS_ROWS {
         true => {
-            notes.push(format!("reference: {LOSS_ROWS} of {} rows, evenly spaced, are learnt from", own.len()));
+            notes.push(format!(
+                "reference: {LOSS_ROWS} of {} rows, evenly spaced, are learnt from",
+                own.len()
+            ));
             own.pick(&spaced(own.len(), LOSS_ROWS))
         }
         false => own,
@@ -258,8 +281,11 @@ fn regression(
                 expected.push(other);
             }
             Some(Err(error)) => {
-                let names: Vec<&str> =
-                    metrics.iter().filter(|metric| metric.loss() == Some(loss)).map(|metric| metric.name()).collect();
+                let names: Vec<&str> = metrics
+                    .iter()
+                    .filter(|metric| metric.loss() == Some(loss))
+                    .map(|metric| metric.name())
+                    .collect();
                 notes.push(format!("{} cannot be learnt: {error}", names.join(" and ")));
             }
             None => return Err(Problem::internal("learning a loss ended early")),
@@ -271,8 +297,8 @@ fn regression(
             .hint(notes.last().cloned().unwrap_or_default()));
     }
     Ok(Learnt {
-        reference: Part { arrivals: vec![1.0; own.len()], rows: own, expected: held, adapted: None },
-        current: Part { rows: other, expected, adapted: None, arrivals },
+        reference: known(own, held),
+        current: judged(other, expected, None, arrivals),
         losses,
         calibration: None,
         effective_rows: None,

@@ -4,7 +4,9 @@ use super::input::{Rows, take};
 use steersman_domain::Problem;
 use steersman_domain::estimation::{Better, EstimationTask};
 use steersman_stats::StatsError;
-use steersman_stats::estimate::{Decided, DirectLoss, Estimate, Multiclass, PointLoss, Ranked, brier, log_loss};
+use steersman_stats::estimate::{
+    Decided, DirectLoss, Estimate, Multiclass, PointLoss, Ranked, brier, log_loss,
+};
 use steersman_stats::interval::{Interval, mean_interval, normal_quantile, wilson};
 use steersman_stats::labels::powered::tuned_mean;
 use steersman_stats::metric::{self, Cells, Rate};
@@ -39,7 +41,8 @@ impl Metric {
     /// The metrics of a task, in the order in which they are shown.
     pub(super) fn all(task: EstimationTask) -> Vec<Self> {
         use Metric::{AveragePrecision, Brier, Cell, LogLoss, Loss, RocAuc, Root, Value};
-        let rates = [Rate::F1, Rate::Precision, Rate::Recall, Rate::Specificity, Rate::Accuracy].map(Self::Rate);
+        let rates =
+            [Rate::F1, Rate::Precision, Rate::Recall, Rate::Specificity, Rate::Accuracy].map(Self::Rate);
         let ranking = [RocAuc, AveragePrecision].into_iter().chain(rates);
         match task {
             EstimationTask::Binary => {
@@ -92,9 +95,12 @@ impl Metric {
         let all = Self::all(task);
         all.iter().copied().find(|metric| metric.name() == name).ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|metric| metric.name()).collect();
-            Problem::invalid(format!("`{name}` is no metric that can be estimated for a {} task", task.as_str()))
-                .field(flag)
-                .hint(format!("there are {}", names.join(", ")))
+            Problem::invalid(format!(
+                "`{name}` is no metric that can be estimated for a {} task",
+                task.as_str()
+            ))
+            .field(flag)
+            .hint(format!("there are {}", names.join(", ")))
         })
     }
 
@@ -131,6 +137,8 @@ pub(super) struct Part {
     pub(super) adapted: Option<Vec<f64>>,
     /// How probable it was that each label is there by now.
     pub(super) arrivals: Vec<f64>,
+    /// The least and the most favourable other probabilities; none where they are not in doubt.
+    pub(super) arrival_bounds: Vec<Vec<f64>>,
 }
 
 impl Part {
@@ -140,6 +148,7 @@ impl Part {
             expected: self.expected.iter().map(|column| take(column, rows)).collect(),
             adapted: self.adapted.as_ref().map(|column| take(column, rows)),
             arrivals: take(&self.arrivals, rows),
+            arrival_bounds: self.arrival_bounds.iter().map(|column| take(column, rows)).collect(),
         }
     }
 
@@ -173,9 +182,10 @@ impl Part {
             }
             EstimationTask::Regression => {
                 let place = judge.losses.iter().position(|(loss, _)| Some(*loss) == metric.loss());
-                let (Some((_, model)), Some(column)) =
-                    (place.and_then(|place| judge.losses.get(place)), place.and_then(|place| self.expected.get(place)))
-                else {
+                let (Some((_, model)), Some(column)) = (
+                    place.and_then(|place| judge.losses.get(place)),
+                    place.and_then(|place| self.expected.get(place)),
+                ) else {
                     return Err(StatsError::Domain("its loss cannot be computed from the reference"));
                 };
                 let mean = model.estimate(column)?;
@@ -219,7 +229,8 @@ impl Part {
         match judge.task {
             EstimationTask::Binary => {
                 let truths: Vec<bool> = labels.iter().map(|label| *label == 1.0).collect();
-                let decisions: Vec<f64> = self.rows.decisions.iter().map(|decision| *decision as f64).collect();
+                let decisions: Vec<f64> =
+                    self.rows.decisions.iter().map(|decision| *decision as f64).collect();
                 match metric {
                     Metric::RocAuc => metric::roc_auc(self.scores(), &truths),
                     Metric::AveragePrecision => metric::average_precision(self.scores(), &truths, SEED),
@@ -232,14 +243,20 @@ impl Part {
                     Metric::LogLoss => metric::log_loss(self.scores(), &truths),
                     Metric::Cell(_) | Metric::Value => {
                         let worth = worth(metric, judge)?;
-                        let values: Vec<f64> =
-                            self.flags().iter().zip(&truths).map(|(flag, truth)| of_cell(worth, *flag, *truth)).collect();
+                        let values: Vec<f64> = self
+                            .flags()
+                            .iter()
+                            .zip(&truths)
+                            .map(|(flag, truth)| of_cell(worth, *flag, *truth))
+                            .collect();
                         match metric {
                             Metric::Value => mean_interval(&values),
                             _ => wilson(values.iter().sum::<f64>() as u64, values.len() as u64),
                         }
                     }
-                    Metric::Loss(_) | Metric::Root(_) => Err(StatsError::Domain("not a metric of probabilities")),
+                    Metric::Loss(_) | Metric::Root(_) => {
+                        Err(StatsError::Domain("not a metric of probabilities"))
+                    }
                 }
             }
             EstimationTask::Multiclass => {
@@ -276,9 +293,26 @@ impl Part {
     /// `mean(numerator - R denominator) = 0` with the same mean. Metrics of the ranking and of several classes are the
     /// estimate of all rows plus what realised and estimated differ by on the labelled rows, which takes labels to be
     /// missing at random.
+    ///
+    /// Where the probabilities that labels are there are in doubt, the interval reaches to what their bounds give.
     pub(super) fn corrected(&self, metric: Metric, judge: &Judge) -> Result<Interval, StatsError> {
+        let mut found = self.corrected_with(&self.arrivals, metric, judge)?;
+        for arrivals in &self.arrival_bounds {
+            let other = self.corrected_with(arrivals, metric, judge)?;
+            found.low = found.low.min(other.low);
+            found.high = found.high.max(other.high);
+        }
+        Ok(found)
+    }
+
+    fn corrected_with(
+        &self,
+        arrivals: &[f64],
+        metric: Metric,
+        judge: &Judge,
+    ) -> Result<Interval, StatsError> {
         if judge.task == EstimationTask::Regression {
-            return self.corrected_loss(metric, judge);
+            return self.corrected_loss(arrivals, metric, judge);
         }
         let probability = match (judge.task, self.expected.as_slice()) {
             (EstimationTask::Binary, [column]) => column,
@@ -297,7 +331,7 @@ impl Part {
                 .enumerate()
                 .map(|(row, label)| Some(cost(row, (*label)? == 1.0)))
                 .collect();
-            Ok::<Interval, StatsError>(tuned_mean(&estimates, &losses, &self.arrivals)?.mean)
+            Ok::<Interval, StatsError>(tuned_mean(&estimates, &losses, arrivals)?.mean)
         };
         match metric {
             Metric::RocAuc | Metric::AveragePrecision => self.rectified(metric, judge),
@@ -329,7 +363,8 @@ impl Part {
                 let (mut ratio, mut half) = (self.estimated(metric, judge)?.value, 0.0);
                 for _ in 0..ROUNDS {
                     let step = share(&|row, truth| {
-                        (of_cell(above, flags[row], truth) - ratio * of_cell(below, flags[row], truth)) / scale
+                        (of_cell(above, flags[row], truth) - ratio * of_cell(below, flags[row], truth))
+                            / scale
                     })?;
                     ratio = (ratio + step.value).clamp(0.0, 1.0);
                     half = (step.high - step.low) / 2.0;
@@ -340,7 +375,12 @@ impl Part {
         }
     }
 
-    fn corrected_loss(&self, metric: Metric, judge: &Judge) -> Result<Interval, StatsError> {
+    fn corrected_loss(
+        &self,
+        arrivals: &[f64],
+        metric: Metric,
+        judge: &Judge,
+    ) -> Result<Interval, StatsError> {
         let loss = metric.loss().ok_or(StatsError::Domain("not a metric of numbers"))?;
         let place = judge.losses.iter().position(|(own, _)| *own == loss);
         let estimates = place
@@ -353,12 +393,14 @@ impl Part {
             .zip(self.scores())
             .map(|(label, output)| label.map(|label| loss.of(*output, label)).transpose())
             .collect::<Result<Vec<Option<f64>>, StatsError>>()?;
-        let mean = tuned_mean(estimates, &losses, &self.arrivals)?.mean.clamped(0.0, f64::INFINITY);
+        let mean = tuned_mean(estimates, &losses, arrivals)?.mean.clamped(0.0, f64::INFINITY);
         let value = mean.value.max(0.0);
         Ok(match metric {
-            Metric::Root(_) => {
-                Interval { value: value.sqrt(), low: mean.low.max(0.0).sqrt(), high: mean.high.max(0.0).sqrt() }
-            }
+            Metric::Root(_) => Interval {
+                value: value.sqrt(),
+                low: mean.low.max(0.0).sqrt(),
+                high: mean.high.max(0.0).sqrt(),
+            },
             _ => Interval { value, ..mean },
         })
     }

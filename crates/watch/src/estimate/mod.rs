@@ -109,12 +109,14 @@ pub fn estimate(
         labelled_side(reference, &own),
         LabelledSide { labelled: other.labelled(), ..labelled_side(current, &other) },
     ];
-    let arrivals = arrival::arrivals(&all_own, &other, task, options, &mut notes);
+    let mut arrivals = arrival::arrivals(&all_own, &other, task, options, &mut notes);
+    let (maturity, fair) = (arrivals.maturity.take(), arrivals.fair);
     progress(1, 4);
-    let learnt = learn::learn(own, other, task, &features, &metrics, arrivals.probabilities, options, &mut notes)?;
+    let learnt = learn::learn(own, other, task, &features, &metrics, arrivals, options, &mut notes)?;
     progress(2, 4);
     let judge = Judge { task, worth: options.value, losses: learnt.losses };
-    let believed = learnt.effective_rows.filter(|rows| *rows >= LEAST_KNOWN * learnt.reference.rows.len() as f64);
+    let believed =
+        learnt.effective_rows.filter(|rows| *rows >= LEAST_KNOWN * learnt.reference.rows.len() as f64);
     if let (Some(rows), None) = (learnt.effective_rows, believed) {
         notes.push(format!(
             "only {rows:.0} rows of the reference are like the current ones: the adapted estimate is weak, and not relied on"
@@ -126,7 +128,7 @@ pub fn estimate(
         floors: &floors,
         effective_rows: learnt.effective_rows,
         adapt: believed.is_some(),
-        fair: arrivals.fair,
+        fair,
         reference: metrics
             .iter()
             .map(|metric| band(learnt.reference.realised(*metric, &judge).ok()?))
@@ -159,7 +161,7 @@ pub fn estimate(
         past: pasts.told(),
         metrics: whole,
         chunks,
-        maturity: arrivals.maturity,
+        maturity,
         blind: blind(task, learnt.current.rows.labelled(), learnt.current.rows.len()),
         notes,
     };
@@ -170,7 +172,9 @@ pub fn estimate(
 /// The metrics that are asked for, or all.
 fn wanted(task: EstimationTask, options: &Options) -> Result<Vec<Metric>, Problem> {
     if options.value.is_some() && task != EstimationTask::Binary {
-        return Err(Problem::invalid("only decisions of yes or no have a business value per cell").field("--value"));
+        return Err(
+            Problem::invalid("only decisions of yes or no have a business value per cell").field("--value")
+        );
     }
     if options.metrics.is_empty() {
         let all = Metric::all(task).into_iter();
@@ -204,7 +208,8 @@ fn floors(task: EstimationTask, options: &Options) -> Result<Vec<(Metric, f64)>,
         .map(|(name, floor)| {
             let metric = Metric::named(name, task, "--floor")?;
             if metric.better() == Better::Neither {
-                return Err(Problem::invalid(format!("more of `{name}` is neither better nor worse")).field("--floor"));
+                return Err(Problem::invalid(format!("more of `{name}` is neither better nor worse"))
+                    .field("--floor"));
             }
             Ok((metric, *floor))
         })
@@ -225,9 +230,11 @@ fn time_column(reference: &Frame, current: &Frame, options: &Options) -> Result<
         .collect();
     let found = find_time(&both);
     if found.is_none() && options.window.is_some() {
-        return Err(Problem::invalid("stretches of time need a column of times, and no common one was found")
-            .field("--window")
-            .hint("name it with --time, or cut by rows with --chunk-rows"));
+        return Err(Problem::invalid(
+            "stretches of time need a column of times, and no common one was found",
+        )
+        .field("--window")
+        .hint("name it with --time, or cut by rows with --chunk-rows"));
     }
     Ok(found)
 }
@@ -294,8 +301,12 @@ impl View<'_> {
                 true => told(part.corrected(*metric, self.judge)),
                 false => None,
             };
-            let from_labels =
-                |band: Band| FromLabels { value: band.value, low: band.low, high: band.high, labels: labelled };
+            let from_labels = |band: Band| FromLabels {
+                value: band.value,
+                low: band.low,
+                high: band.high,
+                labels: labelled,
+            };
             let shares = matches!(metric, Metric::Cell(_));
             let estimated = estimated.map(|band| if shares { share(band) } else { band });
             let adapted = adapted.map(|found| match shares {
@@ -440,7 +451,8 @@ fn summary(found: &Estimation) -> String {
     };
     match alarming.as_slice() {
         [] => {
-            let first = found.metrics.iter().find_map(words).unwrap_or_else(|| "nothing can be estimated".to_owned());
+            let first =
+                found.metrics.iter().find_map(words).unwrap_or_else(|| "nothing can be estimated".to_owned());
             format!("no metric is certainly worse: {first}{over_time}")
         }
         [first, others @ ..] => {

@@ -45,8 +45,11 @@ impl Pasts {
             let part = reference.pick(&rows);
             for (metric, past) in metrics.iter().zip(&mut of_metrics) {
                 // A window without one of the classes has no such metric.
-                if let (Ok(estimate), Ok(realised)) = (part.estimated(*metric, judge), part.realised(*metric, judge))
-                    && [estimate.value, estimate.deviation, realised.value].iter().all(|value| value.is_finite())
+                if let (Ok(estimate), Ok(realised)) =
+                    (part.estimated(*metric, judge), part.realised(*metric, judge))
+                    && [estimate.value, estimate.deviation, realised.value]
+                        .iter()
+                        .all(|value| value.is_finite())
                 {
                     past.push(Past { estimate, realised: realised.value });
                 }
@@ -68,7 +71,10 @@ impl Pasts {
     pub(super) fn note(&self, rows: usize) -> Option<String> {
         let PastWindows { windows, rows: size } = self.told;
         if windows == 0 {
-            return Some("the reference is too short for past windows: intervals know the chance of labels only".to_owned());
+            return Some(
+                "the reference is too short for past windows: intervals know the chance of labels only"
+                    .to_owned(),
+            );
         }
         (size < rows).then(|| {
             format!(
@@ -116,7 +122,12 @@ impl Cut {
     }
 
     /// The stretches of a side, the latest of the reference and the first of the current data where there are too many.
-    pub(super) fn ranges(&self, rows: &Rows, of_reference: bool, notes: &mut Vec<String>) -> Vec<Range<usize>> {
+    pub(super) fn ranges(
+        &self,
+        rows: &Rows,
+        of_reference: bool,
+        notes: &mut Vec<String>,
+    ) -> Vec<Range<usize>> {
         let mut ranges = self.all(rows);
         let count = ranges.len();
         if count > MOST_STRETCHES {
@@ -131,7 +142,10 @@ impl Cut {
         let usual = ranges.len();
         ranges.retain(|range| range.len() >= LEAST_ROWS);
         if ranges.len() < usual {
-            notes.push(format!("{} stretches of fewer than {LEAST_ROWS} rows are left out", usual - ranges.len()));
+            notes.push(format!(
+                "{} stretches of fewer than {LEAST_ROWS} rows are left out",
+                usual - ranges.len()
+            ));
         }
         ranges
     }
@@ -152,8 +166,9 @@ impl Cut {
             }
             Self::Rows(size) => {
                 let size = (*size).max(1);
-                let mut ranges: Vec<Range<usize>> =
-                    (0..count.div_ceil(size)).map(|part| part * size..((part + 1) * size).min(count)).collect();
+                let mut ranges: Vec<Range<usize>> = (0..count.div_ceil(size))
+                    .map(|part| part * size..((part + 1) * size).min(count))
+                    .collect();
                 // What is left over joins the last stretch where it is short.
                 if ranges.len() > 1
                     && let Some(rest) = ranges.pop_if(|rest| 2 * rest.len() < size)
