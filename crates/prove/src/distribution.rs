@@ -273,10 +273,11 @@ pub(crate) fn performance(title: &str, name: &str, chunks: &[Chunk], whole: &Met
         let found = dates(frame.x.0 as i64, frame.x.1 as i64);
         let step = found.len().div_ceil(6).max(1);
         for (at, label) in found.into_iter().step_by(step) {
+            let x = frame.x(micros(at) as f64);
+            let anchor = if x > WIDTH - 30.0 { "end" } else { "middle" };
             let _ = write!(
                 svg,
-                r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">{label}</text>"#,
-                frame.x(micros(at) as f64),
+                r#"<text class="axis" x="{x:.1}" y="{:.1}" text-anchor="{anchor}">{label}</text>"#,
                 frame.height - 6.0
             );
         }
@@ -342,10 +343,9 @@ pub(crate) fn reliability(curve: &[CalibrationBin]) -> String {
         frame.x(1.0),
         frame.y(1.0)
     );
-    let scores = |bin: &CalibrationBin| bin.score;
-    let calibrated = |bin: &CalibrationBin| bin.calibrated;
-    let series: [(fn(&CalibrationBin) -> f64, &str); 2] = [(scores, "was"), (calibrated, "is")];
-    for (of, class) in series {
+    let across = |bin: &CalibrationBin, class: &str| if class == "is" { bin.calibrated } else { bin.score };
+    for class in ["was", "is"] {
+        let of = |bin: &CalibrationBin| across(bin, class);
         let mut bins: Vec<&CalibrationBin> = curve.iter().collect();
         bins.sort_by(|a, b| of(a).total_cmp(&of(b)));
         let corners: Vec<String> = bins

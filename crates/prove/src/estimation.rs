@@ -1,6 +1,6 @@
 //! The report of an estimation: one HTML page that needs nothing else.
 
-use crate::comparison::{brief, thousands};
+use crate::comparison::{brief, sentence, thousands};
 use crate::distribution::{performance, reliability};
 use askama::Template;
 use steersman_domain::estimation::{
@@ -14,6 +14,8 @@ struct Page<'a> {
     program: &'a str,
     found: &'a Estimation,
     headline: String,
+    maturity: String,
+    blind: String,
     sides: [SideRow; 2],
     method: &'static str,
     with: Shown,
@@ -71,7 +73,7 @@ struct ChunkRow {
 
 /// The page.
 pub fn html(found: &Estimation, program: &str) -> Result<String, askama::Error> {
-    let headline = crate::comparison::sentence(&found.summary);
+    let headline = sentence(&found.summary);
     let any = |has: fn(&MetricEstimate) -> bool| found.metrics.iter().any(has);
     let with = Shown {
         estimated: any(|metric| metric.estimated.is_some()),
@@ -99,6 +101,8 @@ pub fn html(found: &Estimation, program: &str) -> Result<String, askama::Error> 
         program,
         found,
         headline,
+        maturity: found.maturity.as_ref().map_or(String::new(), |own| sentence(&own.why)),
+        blind: sentence(&found.blind),
         sides: [side("Reference", &found.reference), side("Current", &found.current)],
         method: match found.method {
             Method::Cbpe => "confidence-based estimation from calibrated probabilities (CBPE)",

@@ -169,7 +169,7 @@ impl Part {
     pub(super) fn estimated(&self, metric: Metric, judge: &Judge) -> Result<Estimate, StatsError> {
         match judge.task {
             EstimationTask::Binary => {
-                self.from_probabilities(metric, self.expected.first().map_or(&[], Vec::as_slice), judge)
+                self.by_probabilities(metric, self.expected.first().map_or(&[], Vec::as_slice), judge)
             }
             EstimationTask::Multiclass => {
                 let window = Multiclass::new(&self.expected)?;
@@ -196,10 +196,10 @@ impl Part {
 
     /// The same by the calibration for the current mix of rows.
     pub(super) fn adapted(&self, metric: Metric, judge: &Judge) -> Option<Result<Estimate, StatsError>> {
-        Some(self.from_probabilities(metric, self.adapted.as_ref()?, judge))
+        Some(self.by_probabilities(metric, self.adapted.as_ref()?, judge))
     }
 
-    fn from_probabilities(
+    fn by_probabilities(
         &self,
         metric: Metric,
         probabilities: &[f64],
@@ -284,6 +284,18 @@ impl Part {
                     _ => Err(StatsError::Domain("not a metric of numbers")),
                 }
             }
+        }
+    }
+
+    /// The value alone of what the labels show, without the cost of its interval.
+    pub(super) fn realised_value(&self, metric: Metric, judge: &Judge) -> Result<f64, StatsError> {
+        match (judge.task, metric) {
+            // Labels are certain probabilities.
+            (EstimationTask::Binary, Metric::AveragePrecision) => {
+                let labels: Vec<f64> = self.rows.labels.iter().flatten().copied().collect();
+                Ok(Ranked::new(self.scores(), &labels)?.average_precision()?.value)
+            }
+            _ => Ok(self.realised(metric, judge)?.value),
         }
     }
 
@@ -408,7 +420,7 @@ impl Part {
     fn rectified(&self, metric: Metric, judge: &Judge) -> Result<Interval, StatsError> {
         let known = self.with_label();
         let (all, expected) = (self.estimated(metric, judge)?, known.estimated(metric, judge)?);
-        let value = all.value + known.realised(metric, judge)?.value - expected.value;
+        let value = all.value + known.realised_value(metric, judge)? - expected.value;
         let half = normal_quantile(0.975)? * (all.deviation.powi(2) + expected.deviation.powi(2)).sqrt();
         Ok(Interval { value: value.clamp(0.0, 1.0), low: value - half, high: value + half }.clamped(0.0, 1.0))
     }

@@ -46,12 +46,10 @@ impl Pasts {
             for (metric, past) in metrics.iter().zip(&mut of_metrics) {
                 // A window without one of the classes has no such metric.
                 if let (Ok(estimate), Ok(realised)) =
-                    (part.estimated(*metric, judge), part.realised(*metric, judge))
-                    && [estimate.value, estimate.deviation, realised.value]
-                        .iter()
-                        .all(|value| value.is_finite())
+                    (part.estimated(*metric, judge), part.realised_value(*metric, judge))
+                    && [estimate.value, estimate.deviation, realised].iter().all(|value| value.is_finite())
                 {
-                    past.push(Past { estimate, realised: realised.value });
+                    past.push(Past { estimate, realised });
                 }
             }
         }
