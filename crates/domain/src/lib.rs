@@ -10,6 +10,7 @@
 //! | schema of a record | [`Schema`] |
 //! | window, measurement | [`Window`], [`Measurement`] |
 //! | comparison of two data sets | [`comparison::Comparison`] |
+//! | estimation of performance | [`estimation::Estimation`] |
 //! | spec | [`ModelSpec`] |
 //! | fact, entry of the ledger | [`Fact`], [`Entry`] |
 //! | error kind | [`Problem`], [`ErrorKind`] |
@@ -17,6 +18,7 @@
 //! Start reading at [`fact`]: what can be in the ledger is what the platform can do.
 
 pub mod comparison;
+pub mod estimation;
 pub mod fact;
 pub mod id;
 pub mod measurement;

@@ -55,7 +55,7 @@ pub fn html(found: &Comparison, program: &str) -> Result<String, askama::Error> 
             joint.columns.iter().map(|(name, share)| format!("{name} {:.0} %", 100.0 * share)).collect();
         parts.join(", ")
     });
-    let headline = format!("{}{}", found.summary[..1].to_uppercase(), &found.summary[1..]);
+    let headline = sentence(&found.summary);
     let sides = [side("Reference", &found.reference), side("Current", &found.current)];
     Page { style: crate::STYLE, program, found, headline, sides, columns, undrawn, joint_columns }.render()
 }
@@ -70,8 +70,14 @@ fn side(name: &'static str, side: &Side) -> SideRow {
     SideRow { name, source: side.source.clone(), rows: thousands(side.rows as u64), span }
 }
 
+/// Words with a capital letter.
+pub(crate) fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// A number with commas.
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

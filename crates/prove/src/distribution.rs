@@ -3,6 +3,7 @@
 use crate::chart::{dates, escape, number, ticks};
 use std::fmt::Write as _;
 use steersman_domain::comparison::{Both, TimelinePoint};
+use steersman_domain::estimation::{Band, Basis, CalibrationBin, Chunk, FromLabels, MetricEstimate};
 use steersman_domain::time::micros;
 
 const WIDTH: f64 = 430.0;
@@ -198,6 +199,173 @@ pub(crate) fn course(title: &str, points: &[TimelinePoint], percent: bool) -> St
         let line: Vec<String> =
             side.iter().filter_map(|point| Some(place((point.at, point.value?)))).collect();
         let _ = write!(svg, r#"<polyline class="line {class}" points="{}"/>"#, line.join(" "));
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// A metric over time: what is estimated without labels, in the reference of rows held out (grey) and in the current data
+/// (coloured), each with its interval; what labels say as hollow dots, or where some are missing what they correct the
+/// estimate to as full ones with whiskers; the reference's value, and the floor, as lines. Alarms are red. Without times
+/// the stretches follow each other.
+pub(crate) fn performance(title: &str, name: &str, chunks: &[Chunk], whole: &MetricEstimate) -> String {
+    let found: Vec<(&Chunk, f64, &MetricEstimate)> = chunks
+        .iter()
+        .enumerate()
+        .filter_map(|(place, chunk)| {
+            let at = match (chunk.from, chunk.to) {
+                (Some(from), Some(to)) => f64::midpoint(micros(from) as f64, micros(to) as f64),
+                _ => place as f64,
+            };
+            Some((chunk, at, chunk.metrics.iter().find(|metric| metric.name == name)?))
+        })
+        .collect();
+    let drawn = |metric: &MetricEstimate| match metric.basis {
+        Some(Basis::Adapted) => metric.best(),
+        _ => metric.estimated,
+    };
+    let bands: Vec<(bool, f64, Band, bool)> = found
+        .iter()
+        .filter_map(|(chunk, at, metric)| {
+            Some((chunk.reference, *at, drawn(metric)?, metric.alarm && metric.realised.is_none()))
+        })
+        .collect();
+    if bands.len() < 2 {
+        return String::new();
+    }
+    // Labels in part are corrected; they are not drawn as if they were the truth.
+    let labels: Vec<(f64, FromLabels, &str)> = found
+        .iter()
+        .filter_map(|(_, at, metric)| {
+            let (own, class) = match (metric.corrected, metric.realised, metric.alarm) {
+                (Some(corrected), _, false) => (corrected, "corrected"),
+                (Some(corrected), _, true) => (corrected, "corrected bad"),
+                (None, Some(realised), false) => (realised, "truth"),
+                (None, Some(realised), true) => (realised, "truth bad"),
+                (None, None, _) => return None,
+            };
+            Some((*at, own, class))
+        })
+        .collect();
+    let levels: Vec<(f64, &str)> =
+        [(whole.reference.map(|band| band.value), "level"), (whole.floor, "level floor")]
+            .into_iter()
+            .filter_map(|(level, class)| Some((level?, class)))
+            .collect();
+    let values = || {
+        bands
+            .iter()
+            .flat_map(|(_, _, band, _)| [band.low, band.high])
+            .chain(labels.iter().flat_map(|(_, found, _)| [found.value, found.low, found.high]))
+            .chain(levels.iter().map(|(level, _)| *level))
+    };
+    let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    let pad = ((high - low) * 0.08).max(high.abs() * 0.005).max(1e-9);
+    let places = || bands.iter().map(|(_, at, ..)| *at);
+    let frame = Frame {
+        height: 200.0,
+        x: (places().fold(f64::INFINITY, f64::min), places().fold(f64::NEG_INFINITY, f64::max)),
+        y: (if low >= 0.0 { (low - pad).max(0.0) } else { low - pad }, high + pad),
+    };
+    let mut svg = frame.open(title);
+    frame.grid(&mut svg, false);
+    if found.iter().all(|(chunk, ..)| chunk.from.is_some()) {
+        let found = dates(frame.x.0 as i64, frame.x.1 as i64);
+        let step = found.len().div_ceil(6).max(1);
+        for (at, label) in found.into_iter().step_by(step) {
+            let x = frame.x(micros(at) as f64);
+            let anchor = if x > WIDTH - 30.0 { "end" } else { "middle" };
+            let _ = write!(
+                svg,
+                r#"<text class="axis" x="{x:.1}" y="{:.1}" text-anchor="{anchor}">{label}</text>"#,
+                frame.height - 6.0
+            );
+        }
+    }
+    for (level, class) in levels {
+        let y = frame.y(level);
+        let _ = write!(
+            svg,
+            r#"<line class="{class}" x1="{LEFT}" x2="{:.1}" y1="{y:.1}" y2="{y:.1}"><title>{}</title></line>"#,
+            WIDTH - RIGHT,
+            number(level)
+        );
+    }
+    for (reference, class) in [(true, "was"), (false, "is")] {
+        let side: Vec<_> = bands.iter().filter(|band| band.0 == reference).collect();
+        let place = |at: f64, value: f64| format!("{:.1},{:.1}", frame.x(at), frame.y(value));
+        let upper = side.iter().map(|(_, at, band, _)| place(*at, band.high));
+        let lower = side.iter().rev().map(|(_, at, band, _)| place(*at, band.low));
+        let corners: Vec<String> = upper.chain(lower).collect();
+        let _ = write!(svg, r#"<polygon class="band {class}" points="{}"/>"#, corners.join(" "));
+        let line: Vec<String> = side.iter().map(|(_, at, band, _)| place(*at, band.value)).collect();
+        let _ = write!(svg, r#"<polyline class="line {class}" points="{}"/>"#, line.join(" "));
+        for (_, at, band, _) in side.iter().filter(|(_, _, _, alarm)| *alarm) {
+            let _ = write!(
+                svg,
+                r#"<circle class="dot bad" cx="{:.1}" cy="{:.1}" r="3.4"><title>{}</title></circle>"#,
+                frame.x(*at),
+                frame.y(band.value),
+                number(band.value)
+            );
+        }
+    }
+    for (at, own, class) in labels {
+        let (x, value) = (frame.x(at), number(own.value));
+        let _ = write!(
+            svg,
+            r#"<line class="whisker labels" x1="{x:.1}" x2="{x:.1}" y1="{:.1}" y2="{:.1}"/><circle class="{class}" cx="{x:.1}" cy="{:.1}" r="2.8"><title>{value} by {} labels</title></circle>"#,
+            frame.y(own.low),
+            frame.y(own.high),
+            frame.y(own.value),
+            own.labels
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// Scores (grey) and calibrated probabilities (coloured) against shares of positives with their intervals, and the
+/// diagonal on which a score is a probability.
+pub(crate) fn reliability(curve: &[CalibrationBin]) -> String {
+    if curve.len() < 2 {
+        return String::new();
+    }
+    let frame = Frame { height: 230.0, x: (0.0, 1.0), y: (0.0, 1.0) };
+    let mut svg = frame.open("Scores against shares of positives");
+    frame.grid(&mut svg, false);
+    frame.values_below(&mut svg);
+    let _ = write!(
+        svg,
+        r#"<line class="same" x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}"/>"#,
+        frame.x(0.0),
+        frame.y(0.0),
+        frame.x(1.0),
+        frame.y(1.0)
+    );
+    let across = |bin: &CalibrationBin, class: &str| if class == "is" { bin.calibrated } else { bin.score };
+    for class in ["was", "is"] {
+        let of = |bin: &CalibrationBin| across(bin, class);
+        let mut bins: Vec<&CalibrationBin> = curve.iter().collect();
+        bins.sort_by(|a, b| of(a).total_cmp(&of(b)));
+        let corners: Vec<String> = bins
+            .iter()
+            .map(|bin| format!("{:.1},{:.1}", frame.x(of(bin)), frame.y(bin.positive.value)))
+            .collect();
+        let _ = write!(svg, r#"<polyline class="{class}" points="{}"/>"#, corners.join(" "));
+        for bin in bins {
+            let x = frame.x(of(bin));
+            let _ = write!(
+                svg,
+                r#"<line class="whisker {class}" x1="{x:.1}" x2="{x:.1}" y1="{:.1}" y2="{:.1}"/><circle class="dot {class}" cx="{x:.1}" cy="{:.1}" r="2.6"><title>{}: {} of {} rows</title></circle>"#,
+                frame.y(bin.positive.low),
+                frame.y(bin.positive.high),
+                frame.y(bin.positive.value),
+                number(of(bin)),
+                number(bin.positive.value),
+                bin.rows
+            );
+        }
     }
     svg.push_str("</svg>");
     svg

@@ -5,11 +5,13 @@
 //! - [`chart`]: plots as SVG.
 //! - [`report`]: one self-contained HTML file of all of it.
 //! - [`comparison`]: the same for two data sets that were compared.
+//! - [`estimation`]: the same for performance that was estimated.
 
 pub mod chart;
 pub mod comparison;
 pub mod delivery;
 mod distribution;
+pub mod estimation;
 pub mod report;
 pub mod story;
 

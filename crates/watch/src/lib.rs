@@ -2,12 +2,14 @@
 //!
 //! - [`reference::ReferenceProfile`]: what is ordinary, learnt from the reference.
 //! - [`compare`]: two data sets, once, without a model.
+//! - [`estimate`]: how good predictions are before their labels are there, once, without a model.
 //! - [`measure`]: the findings of one window. Pure.
 //! - [`monitor`]: evidence over windows of one monitor, and when it becomes a signal. Pure.
 //! - [`joint`]: evidence over windows of all columns together. Pure.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
 pub mod compare;
+pub mod estimate;
 pub mod joint;
 pub mod measure;
 pub mod monitor;

@@ -7,6 +7,7 @@ use std::fs;
 fn every_command_has_help_with_an_example() {
     for command in [
         "demo",
+        "estimate",
         "up",
         "compare",
         "init",

@@ -5,6 +5,7 @@
 mod commands;
 mod compare;
 mod demo;
+mod estimate;
 mod platform;
 
 use std::process::{Command, Output};

@@ -129,7 +129,7 @@ impl Frame {
     }
 
     /// What a row is called in messages.
-    pub(crate) fn place(&self, row: usize) -> String {
+    pub fn place(&self, row: usize) -> String {
         match self.first_line {
             Some(first) => format!("line {}", row + first),
             None => format!("row {row}"),

@@ -29,6 +29,8 @@ pub struct Labelled<'a> {
 pub struct Adapted {
     /// The probability of each row.
     pub probabilities: Vec<f64>,
+    /// The calibration itself, for more rows of the same mix.
+    pub function: Isotonic,
     /// As many reference rows of equal weight would say as much: `(sum w)^2 / sum w^2` (Kish). A small part of the
     /// reference means that it knows little of the window, and the estimate is weak.
     pub effective_rows: f64,
@@ -90,5 +92,6 @@ pub fn adapt(
     let function = Isotonic::fit(reference.scores, &ones, Some(&weights))?;
     let sum: f64 = weights.iter().sum();
     let squares: f64 = weights.iter().map(|weight| weight * weight).sum();
-    Ok(Adapted { probabilities: function.apply(scores), effective_rows: sum * sum / squares })
+    let probabilities = function.apply(scores);
+    Ok(Adapted { probabilities, function, effective_rows: sum * sum / squares })
 }

@@ -26,7 +26,8 @@ pub enum PointLoss {
 }
 
 impl PointLoss {
-    fn of(self, output: f64, truth: f64) -> Result<f64, StatsError> {
+    /// The loss of a row.
+    pub fn of(self, output: f64, truth: f64) -> Result<f64, StatsError> {
         match self {
             Self::Absolute => Ok((output - truth).abs()),
             Self::Squared => Ok((output - truth).powi(2)),

@@ -37,6 +37,11 @@ impl ClassCalibration {
         Ok((Self { classes }, held))
     }
 
+    /// The calibration of each class against all others.
+    pub fn classes(&self) -> &[Calibration] {
+        &self.classes
+    }
+
     /// The probabilities of rows, column by column.
     pub fn apply(&self, scores: &[Vec<f64>]) -> Result<Vec<Vec<f64>>, StatsError> {
         if scores.len() != self.classes.len() {

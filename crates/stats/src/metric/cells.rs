@@ -21,7 +21,7 @@ pub enum Rate {
 
 impl Rate {
     /// What each cell (TP, FP, FN, TN) adds to numerator and denominator.
-    const fn parts(self) -> ([f64; 4], [f64; 4]) {
+    pub const fn parts(self) -> ([f64; 4], [f64; 4]) {
         match self {
             Self::Accuracy => ([1.0, 0.0, 0.0, 1.0], [1.0; 4]),
             Self::Precision => ([1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]),

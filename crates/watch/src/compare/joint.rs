@@ -136,7 +136,7 @@ fn columns<'a>(side: &'a [Owned<'_>], texts: &'a [Vec<Option<&'a str>>]) -> Vec<
 }
 
 /// At most `most` of the numbers `0..count`, evenly spaced, so that all times are among them.
-pub(super) fn spaced(count: usize, most: usize) -> Vec<usize> {
+pub(crate) fn spaced(count: usize, most: usize) -> Vec<usize> {
     match count <= most {
         true => (0..count).collect(),
         false => (0..most).map(|place| (place as u128 * count as u128 / most as u128) as usize).collect(),

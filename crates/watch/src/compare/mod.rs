@@ -12,9 +12,11 @@
 mod column;
 mod harm;
 mod joint;
-mod pair;
+pub(crate) mod pair;
 mod shape;
 mod time;
+
+pub(crate) use joint::spaced;
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -173,7 +175,7 @@ pub fn convention_name(convention: Convention) -> &'static str {
 }
 
 /// A column of times that both sides have: by its name, or the first.
-fn find_time(both: &[(&FrameColumn, &FrameColumn)]) -> Option<String> {
+pub(crate) fn find_time(both: &[(&FrameColumn, &FrameColumn)]) -> Option<String> {
     let times = || {
         both.iter()
             .filter(|(own, other)| own.kind == DataKind::Datetime && other.kind == DataKind::Datetime)

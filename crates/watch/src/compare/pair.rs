@@ -17,23 +17,23 @@ const CODES: f64 = 0.9;
 const HOUR: f64 = 3_600.0;
 
 /// A column of both sides.
-pub(super) struct Pair {
-    pub(super) name: String,
-    pub(super) kind: DataKind,
+pub(crate) struct Pair {
+    pub(crate) name: String,
+    pub(crate) kind: DataKind,
     /// The current data's kind, where it is another one.
-    pub(super) changed_kind: Option<DataKind>,
-    pub(super) values: Values,
+    pub(crate) changed_kind: Option<DataKind>,
+    pub(crate) values: Values,
     /// Rows without a value.
-    pub(super) missing: Both<u64>,
+    pub(crate) missing: Both<u64>,
     /// Infinite values, which are in no list.
-    pub(super) infinite: Both<u64>,
-    pub(super) rows: Both<u64>,
+    pub(crate) infinite: Both<u64>,
+    pub(crate) rows: Both<u64>,
     /// Nearly every value is different: there is nothing to compare.
-    pub(super) identifier: bool,
+    pub(crate) identifier: bool,
 }
 
 /// What is compared.
-pub(super) enum Values {
+pub(crate) enum Values {
     /// Finite numbers, in the order of rows.
     Numbers(Both<Vec<f64>>),
     /// Counts of categories.
@@ -41,7 +41,7 @@ pub(super) enum Values {
 }
 
 /// One side's values row by row, as they are compared.
-pub(super) enum Cells<'a> {
+pub(crate) enum Cells<'a> {
     /// Finite numbers.
     Numbers(Vec<Option<f64>>),
     /// Categories.
@@ -50,7 +50,7 @@ pub(super) enum Cells<'a> {
 
 /// As what a column of both sides is compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum As {
+pub(crate) enum As {
     Numbers,
     Categories,
     /// Times, by the hour of the day.
@@ -91,7 +91,7 @@ impl As {
     }
 
     /// What a reader should know of it.
-    pub(super) fn note(self) -> Option<&'static str> {
+    pub(crate) fn note(self) -> Option<&'static str> {
         match self {
             Self::Hours => Some("times move on; compared by the hour of the day"),
             Self::Weekdays => Some("dates move on; compared by the day of the week"),
@@ -101,7 +101,7 @@ impl As {
     }
 
     /// The values of one side.
-    pub(super) fn cells(self, column: &FrameColumn) -> Cells<'_> {
+    pub(crate) fn cells(self, column: &FrameColumn) -> Cells<'_> {
         let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
         match self {
             Self::Numbers => Cells::Numbers(column.numbers().into_iter().map(finite).collect()),
@@ -159,7 +159,7 @@ fn codes(column: &FrameColumn) -> bool {
 
 impl Pair {
     /// Brings a column of both sides together.
-    pub(super) fn new(reference: &FrameColumn, current: &FrameColumn) -> Self {
+    pub(crate) fn new(reference: &FrameColumn, current: &FrameColumn) -> Self {
         let (way, kind, changed_kind) = As::of(reference, current);
         let identifier = identifier(reference, current, way);
         let values = match (way.cells(reference), way.cells(current)) {
@@ -186,7 +186,7 @@ impl Pair {
     }
 
     /// How the sides of the column are read.
-    pub(super) fn way(reference: &FrameColumn, current: &FrameColumn) -> As {
+    pub(crate) fn way(reference: &FrameColumn, current: &FrameColumn) -> As {
         As::of(reference, current).0
     }
 }
@@ -201,7 +201,7 @@ fn counts(cells: Cells<'_>) -> BTreeMap<String, u64> {
 }
 
 /// Whether a column names rows on both sides.
-pub(super) fn identifier(reference: &FrameColumn, current: &FrameColumn, way: As) -> bool {
+pub(crate) fn identifier(reference: &FrameColumn, current: &FrameColumn, way: As) -> bool {
     matches!(way, As::Numbers | As::Categories) && identifies(reference, way) && identifies(current, way)
 }
 
@@ -219,7 +219,7 @@ fn identifies(column: &FrameColumn, way: As) -> bool {
 }
 
 /// The columns that both frames have, and those that one of them has.
-pub(super) fn common<'a>(
+pub(crate) fn common<'a>(
     reference: &'a Frame,
     current: &'a Frame,
 ) -> (Vec<(&'a FrameColumn, &'a FrameColumn)>, Vec<String>, Vec<String>) {
