@@ -169,7 +169,7 @@ pub(crate) fn run(args: &EstimateArgs) -> Result<bool> {
         value: args.value,
         floors: args.floors.clone(),
     };
-    let selection = Selection { columns: Vec::new(), condition: args.condition.clone() };
+    let selection = Selection { condition: args.condition.clone(), ..Selection::default() };
     let bar = steps("reading");
     // Both sides are read at the same time.
     let (reference, current) = std::thread::scope(|scope| {
