@@ -84,7 +84,6 @@ fn bad_specs_and_missing_files_name_the_place() {
     assert!(code == 2 && err.contains("there is no ledger in"), "{err}");
     let (code, _, err) = run(&[
         "up",
-        "compare",
         "--listen",
         "0.0.0.0:0",
         "--gateway",

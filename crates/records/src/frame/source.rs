@@ -103,8 +103,7 @@ fn expand(path: &str) -> Result<Vec<PathBuf>, Problem> {
             }
         }
     } else {
-        let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(Problem::io("read", here, &absent).hint(HINT));
+        return Err(Problem::not_found(format!("there is no file or folder `{path}`")).hint(HINT));
     }
     files.sort();
     if files.is_empty() {
