@@ -8,6 +8,7 @@
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
 pub mod compare;
+mod expected;
 pub mod joint;
 pub mod measure;
 pub mod monitor;
