@@ -17,12 +17,16 @@ pub enum MonitorKind {
     Missing,
     /// Share of values the reference has never seen.
     Unseen,
+    /// Share of numbers far outside the range of the reference: by more than its own width.
+    Range,
     /// Share of failed calls.
     Errors,
     /// 99th percentile of latency in milliseconds.
     Latency,
     /// Realised performance from labels.
     Performance,
+    /// Performance as it is expected before the labels are there. It never promotes or retrains.
+    Estimate,
 }
 
 impl MonitorKind {
@@ -33,9 +37,11 @@ impl MonitorKind {
             Self::Drift => "drift",
             Self::Missing => "missing",
             Self::Unseen => "unseen",
+            Self::Range => "range",
             Self::Errors => "errors",
             Self::Latency => "latency",
             Self::Performance => "performance",
+            Self::Estimate => "estimate",
         }
     }
 }

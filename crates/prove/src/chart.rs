@@ -42,6 +42,8 @@ pub struct Timeline {
     pub title: String,
     /// The values.
     pub points: Vec<Point>,
+    /// What was expected, drawn as a dashed line with a name; empty for nothing.
+    pub expected: (String, Vec<Point>),
     /// Horizontal lines.
     pub levels: Vec<(f64, String)>,
     /// What happened.
@@ -191,8 +193,11 @@ fn place_marks(svg: &mut String, marks: &[Mark], scale: &Scale, rows: usize) {
 impl Timeline {
     /// The plot; empty where no point has a value.
     pub fn svg(&self) -> String {
-        let known: Vec<f64> = self.points.iter().filter_map(|point| point.value).collect();
-        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else {
+        let all = || self.points.iter().chain(&self.expected.1);
+        let known: Vec<f64> = all().filter_map(|point| point.value).collect();
+        let (Some(first), Some(last)) =
+            (all().min_by_key(|point| point.at), all().max_by_key(|point| point.at))
+        else {
             return String::new();
         };
         if known.is_empty() {
@@ -235,7 +240,8 @@ impl Timeline {
             );
         }
         place_marks(&mut svg, &self.marks, &scale, rows);
-        self.lines(&mut svg, &scale);
+        self.expectation(&mut svg, &scale);
+        self.lines(&mut svg, &scale, &self.points, "");
         for point in self.points.iter().filter(|point| self.smooth > 1 || point.alarming) {
             let Some(value) = point.value else { continue };
             let class = if point.alarming { "dot bad" } else { "dot" };
@@ -266,8 +272,8 @@ impl Timeline {
     }
 
     /// The line, with gaps where there are no values.
-    fn lines(&self, svg: &mut String, scale: &Scale) {
-        for run in self.points.split(|point| point.value.is_none()).filter(|run| run.len() > 1) {
+    fn lines(&self, svg: &mut String, scale: &Scale, points: &[Point], class: &str) {
+        for run in points.split(|point| point.value.is_none()).filter(|run| run.len() > 1) {
             let values: Vec<f64> = run.iter().filter_map(|point| point.value).collect();
             let place = |(index, point): (usize, &Point)| {
                 let window = &values[(index + 1).saturating_sub(self.smooth.max(1))..=index];
@@ -275,7 +281,19 @@ impl Timeline {
                 format!("{:.1},{:.1}", scale.x(point.at), scale.y(mean))
             };
             let corners: Vec<String> = run.iter().enumerate().map(place).collect();
-            let _ = write!(svg, r#"<polyline class="line" points="{}"/>"#, corners.join(" "));
+            let _ = write!(svg, r#"<polyline class="line{class}" points="{}"/>"#, corners.join(" "));
+        }
+    }
+
+    /// What was expected, with its name at the end of the line.
+    fn expectation(&self, svg: &mut String, scale: &Scale) {
+        let (name, points) = &self.expected;
+        self.lines(svg, scale, points, " expected");
+        if let Some((at, value)) = points.iter().rev().find_map(|point| Some((point.at, point.value?))) {
+            let (x, y) = (scale.x(at).min(WIDTH - RIGHT - 2.0), scale.y(value) - 6.0);
+            let name = escape(name);
+            let _ =
+                write!(svg, r#"<text class="axis" x="{x:.1}" y="{y:.1}" text-anchor="end">{name}</text>"#);
         }
     }
 }
@@ -419,8 +437,8 @@ mod tests {
         let points = [Some(1.0), Some(2.0), None, Some(3.0), Some(4.0)];
         let points = points.into_iter().enumerate().map(|(day, value)| point(day as i64, value)).collect();
         let title = "a <b>".to_owned();
-        let svg =
-            Timeline { title, points, levels: Vec::new(), marks: Vec::new(), height: 100.0, smooth: 1 }.svg();
+        let (expected, levels, marks) = Default::default();
+        let svg = Timeline { title, points, expected, levels, marks, height: 100.0, smooth: 1 }.svg();
         assert_eq!(svg.matches("<polyline").count(), 2);
         assert_eq!(svg.matches("<polygon").count(), 2);
         assert!(svg.contains("a &lt;b&gt;") && !svg.contains("<b>"));

@@ -287,9 +287,14 @@ fn performance(model: &ModelState, latest: &[&Measurement]) -> String {
         let same = measurement.details.get("loss").copied() == measurement.reading.value();
         same.then(|| (limit, "acceptable".to_owned()))
     });
-    let title = format!("{} of each window with its interval", model.spec.metric().as_str());
+    let title = format!(
+        "{} of each window with its interval, and as it was estimated before the labels (dashed)",
+        model.spec.metric().as_str()
+    );
     let levels = floor.or(limit).into_iter().collect();
-    Timeline { title, points: points(&measured), levels, marks, height: 230.0, smooth: 7 }.svg()
+    let expected =
+        ("estimated before the labels".to_owned(), points(&of_kind(latest, MonitorKind::Estimate)));
+    Timeline { title, points: points(&measured), expected, levels, marks, height: 230.0, smooth: 7 }.svg()
 }
 
 fn plain(latest: &[&Measurement], kind: MonitorKind, title: &str) -> String {
@@ -297,6 +302,7 @@ fn plain(latest: &[&Measurement], kind: MonitorKind, title: &str) -> String {
     let chart = Timeline {
         title: title.to_owned(),
         points: points(&measured),
+        expected: Default::default(),
         levels: Vec::new(),
         marks: Vec::new(),
         height: 80.0,

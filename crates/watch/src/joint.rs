@@ -96,11 +96,12 @@ impl JointMemory {
             .filter_map(|&column| self.columns.get(column))
             .map(String::as_str)
             .collect();
-        let mut counting: Vec<&Finding> = findings
-            .iter()
-            .map(|found| &**found)
-            .filter(|found| found.matters && named.contains(&found.measurement.column.as_str()))
-            .collect();
+        let clearest = |name: &&str| {
+            let own = findings.iter().map(|found| &**found);
+            let own = own.filter(|found| found.matters && found.measurement.column == **name);
+            own.min_by(|a, b| least(a).total_cmp(&least(b)))
+        };
+        let mut counting: Vec<&Finding> = named.iter().filter_map(clearest).collect();
         if !counting.is_empty()
             && let Some(detector) = &mut self.detector
         {

@@ -10,6 +10,7 @@
 
 pub mod compare;
 pub mod estimate;
+mod expected;
 pub mod joint;
 pub mod measure;
 pub mod monitor;

@@ -1,6 +1,9 @@
 //! The findings of one window: measurements with their ranges, and the evidence that each carries. Pure.
 
-use crate::reference::{Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, range, watched};
+use crate::expected::Expected;
+use crate::reference::{
+    Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, range, watched, wide,
+};
 use std::collections::BTreeMap;
 use steersman_domain::measurement::Reading;
 use steersman_domain::spec::Metric;
@@ -9,10 +12,11 @@ use steersman_records::Table;
 use steersman_stats::calibration::{
     Aspect, AspectEvidence, ColumnJudgement, ColumnWindow, Floors, Judgement, WindowValue,
 };
+use steersman_stats::detector::calibrate;
 use steersman_stats::distance::{cramers_v, hellinger, jensen_shannon, l_infinity, psi};
 use steersman_stats::interval::{Interval, wilson};
 use steersman_stats::metric;
-use steersman_stats::profile::ColumnProfile;
+use steersman_stats::profile::{ColumnProfile, NumericProfile};
 use steersman_stats::sequential::RateProcess;
 
 /// Fewer rows than this say nothing about a distribution.
@@ -103,7 +107,7 @@ pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, ta
         let judged = learnt.ordinary.as_ref().and_then(|ordinary| ordinary.judge(&own).ok());
         findings.push(drift(&column.name, learnt, &profile, judged.as_ref(), window));
         findings.extend(missing(&column.name, &learnt.profile, &profile, judged.as_ref(), window));
-        findings.extend(unseen(&column.name, learnt, &profile, window));
+        findings.extend(strange(&column.name, learnt, &profile, &cells, window));
         profiles.insert(column.name.clone(), profile);
         if rows >= LEAST_ROWS {
             windows.insert(column.name.clone(), own);
@@ -286,18 +290,42 @@ fn missing(
     Some(found)
 }
 
-fn unseen(name: &str, learnt: &ReferenceColumn, now: &ColumnProfile, window: Window) -> Option<Finding> {
-    let (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now)) = (&learnt.profile, now) else {
-        return None;
+/// Values that the reference has nothing like: categories that it does not have, numbers far outside its range.
+fn strange(
+    name: &str,
+    learnt: &ReferenceColumn,
+    now: &ColumnProfile,
+    cells: &Cells,
+    window: Window,
+) -> Option<Finding> {
+    let (monitor, metric, hits, count) = match (&learnt.profile, now, cells) {
+        (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now), _) => {
+            (MonitorKind::Unseen, "unseen_share", now.cells(before).last().copied()?, now.count)
+        }
+        (ColumnProfile::Numeric(before), ColumnProfile::Numeric(now), Cells::Numbers(values)) => {
+            let (low, high) = wide(before.min?, before.max?);
+            let known = values.iter().flatten().filter(|value| value.is_finite());
+            let outside = known.filter(|value| **value < low || **value > high).count() as u64;
+            (MonitorKind::Range, "outside_share", outside, now.count)
+        }
+        _ => return None,
     };
-    let unseen = now.cells(before).last().copied().filter(|&unseen| unseen > 0 && now.count > 0)?;
-    let share = wilson(unseen, now.count).ok()?;
+    let share = wilson(hits, count).ok().filter(|_| hits > 0)?;
     let reading = Reading::between(share.value, Some(share.low), Some(share.high));
-    let mut found = finding(MonitorKind::Unseen, name, "unseen_share", window, now.count, reading);
-    found.measurement.explanation =
-        format!("{:.1} % of `{name}` are categories that the reference does not have", 100.0 * share.value);
-    let value = WindowValue::missing(unseen, now.count).ok().filter(|_| now.count >= LEAST_ROWS);
-    if let (Some(value), Some(ordinary)) = (value, &learnt.unseen)
+    let mut found = finding(monitor, name, metric, window, count, reading);
+    let percent = 100.0 * share.value;
+    found.measurement.explanation = match (&learnt.profile, now) {
+        (ColumnProfile::Numeric(before), ColumnProfile::Numeric(now)) => {
+            let ends = |profile: &NumericProfile| (profile.min.unwrap_or(0.0), profile.max.unwrap_or(0.0));
+            let ((low, high), (least, most)) = (ends(before), ends(now));
+            format!(
+                "{percent:.1} % of `{name}` are far outside the reference's {low:.3} to {high:.3}; they reach from {least:.3} to {most:.3}"
+            )
+        }
+        _ => format!("{percent:.1} % of `{name}` are categories that the reference does not have"),
+    };
+    let value = WindowValue::missing(hits, count).ok().filter(|_| count >= LEAST_ROWS);
+    if let (Some(value), Some(ordinary)) = (value, &learnt.strange)
         && let Ok(judged) = ordinary.judge(&value)
     {
         found.matters = Floors::default().window_matters(Aspect::Missing, &value, &judged, 0.0);
@@ -324,14 +352,80 @@ pub struct LossLimit {
     pub scale: f64,
 }
 
+/// The rows that the champion answered.
+pub(crate) fn own(spec: &ModelSpec, table: &Table) -> Vec<usize> {
+    let (arms, outputs) = (table.texts("_arm"), table.numbers(&spec.model.prediction));
+    let of_champion = |row: usize| arms[row].as_deref().is_none_or(|arm| arm == "champion");
+    (0..table.len()).filter(|&row| outputs[row].is_some() && of_champion(row)).collect()
+}
+
+/// What the metric of a window is expected to be before its labels are there. It is alarming if even the better end of its
+/// interval is not acceptable; how certain that is, is counted from past windows alone, so one window is never enough.
+pub(crate) fn estimated(
+    spec: &ModelSpec,
+    schema: &Schema,
+    window: Window,
+    table: &Table,
+    expected: &Result<Expected, String>,
+    limit: Option<LossLimit>,
+) -> Finding {
+    let metric = spec.metric().as_str();
+    let rows = own(spec, table).len() as u64;
+    let estimate = match expected {
+        Ok(expected) => expected.window(spec, schema, table).map_err(|error| error.to_string()),
+        Err(reason) => Err(reason.clone()),
+    };
+    let reading = match &estimate {
+        Ok(interval) => Reading::between(interval.value, Some(interval.low), Some(interval.high)),
+        Err(reason) => Reading::NotComputable { reason: reason.clone() },
+    };
+    let mut found = finding(MonitorKind::Estimate, "", metric, window, rows, reading);
+    let (Ok(interval), Ok(expected)) = (estimate, expected) else { return found };
+    let (labelled, past) = expected.basis();
+    found.measurement.details.insert("learnt_from_rows".to_owned(), labelled as f64);
+    found.measurement.details.insert("past_windows".to_owned(), past as f64);
+    let mut words = format!(
+        "estimated before the labels: {metric} {:.4} [{:.4}, {:.4}] on {rows} predictions",
+        interval.value, interval.low, interval.high
+    );
+    let in_units_of_loss = matches!(spec.metric(), Metric::Brier | Metric::Mae);
+    if let Some(LossLimit { limit, .. }) = limit.filter(|_| in_units_of_loss && past > 0) {
+        found.measurement.details.insert("loss_limit".to_owned(), limit);
+        words.push_str(&format!("; acceptable is {limit:.4}"));
+        found.matters = interval.low > limit;
+        let least = 1.0 / (past as f64 + 1.0);
+        let log_e = calibrate(if found.matters { least.max(0.025) } else { 0.5 });
+        found.evidence = log_e.map_or(Evidence::None, Evidence::LogE);
+    }
+    found.measurement.explanation = words;
+    found
+}
+
+/// Puts the estimates of the rows without label beside the labels, where some labels are missing.
+pub(crate) fn correct(
+    found: &mut Finding,
+    spec: &ModelSpec,
+    schema: &Schema,
+    table: &Table,
+    expected: &Expected,
+) {
+    let Ok(mean) = expected.corrected(spec, schema, table) else { return };
+    let measurement = &mut found.measurement;
+    let Some(labelled) = measurement.reading.value() else { return };
+    measurement.details.insert("on_labels_so_far".to_owned(), labelled);
+    measurement.reading = Reading::between(mean.value, Some(mean.low.max(0.0)), Some(mean.high));
+    let share = 100.0 * measurement.maturity.unwrap_or(0.0);
+    measurement.explanation.push_str(&format!(
+        "; {share:.0} % of the labels are there, with estimates for the others it is {:.4} [{:.4}, {:.4}]",
+        mean.value, mean.low, mean.high
+    ));
+}
+
 /// The performance of a window's predictions on the labels known so far. Shares of the candidate do not count.
 pub fn performance(spec: &ModelSpec, window: Window, table: &Table, limit: Option<LossLimit>) -> Finding {
-    let arms = table.texts("_arm");
     let outputs = table.numbers(&spec.model.prediction);
     let labels = table.numbers("label");
-    let own: Vec<usize> = (0..table.len())
-        .filter(|&row| outputs[row].is_some() && arms[row].as_deref().is_none_or(|arm| arm == "champion"))
-        .collect();
+    let own = own(spec, table);
     let pairs: Vec<(f64, f64)> = own.iter().filter_map(|&row| Some((outputs[row]?, labels[row]?))).collect();
     let metric_name = spec.metric().as_str();
     let reading = if pairs.len() < LEAST_LABELS {
@@ -371,7 +465,11 @@ pub fn performance(spec: &ModelSpec, window: Window, table: &Table, limit: Optio
     found
 }
 
-fn metric_of(spec: &ModelSpec, pairs: &[(f64, f64)]) -> Result<Interval, steersman_stats::StatsError> {
+/// The metric of outputs and labels.
+pub(crate) fn metric_of(
+    spec: &ModelSpec,
+    pairs: &[(f64, f64)],
+) -> Result<Interval, steersman_stats::StatsError> {
     let (outputs, labels): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
     let truths: Vec<bool> = labels.iter().map(|&label| label > 0.5).collect();
     match spec.metric() {

@@ -51,8 +51,9 @@ pub(crate) struct ReferenceColumn {
     clip: (f64, f64),
     /// What its windows ordinarily say; none of a reference that is too small.
     pub(crate) ordinary: Option<ColumnOrdinary>,
-    /// The share of its windows' categories that no other window of the reference has.
-    pub(crate) unseen: Option<Ordinary>,
+    /// The share of a window's values that nothing else in the reference is like: categories that no other window has,
+    /// numbers far outside the range of all others.
+    pub(crate) strange: Option<Ordinary>,
 }
 
 /// Which windows are alike by the clock.
@@ -194,32 +195,62 @@ pub(crate) fn watched(schema: &Schema) -> impl Iterator<Item = &Column> {
     schema.features.iter().chain(std::iter::once(&schema.prediction))
 }
 
-fn learn_column(column: &Column, table: &Table, windows: &[(usize, Vec<usize>)]) -> Option<ReferenceColumn> {
+fn learn_column(column: &Column, table: &Table, rows: &[(usize, Vec<usize>)]) -> Option<ReferenceColumn> {
     let cells = Cells::of(column, table);
     let mut profile = cells.empty_profile().ok()?;
     cells.update(&mut profile);
-    let mut learnt = ReferenceColumn { profile, clip: cells.clip(), ordinary: None, unseen: None };
+    let mut learnt = ReferenceColumn { profile, clip: cells.clip(), ordinary: None, strange: None };
     let windows: Vec<ColumnWindow> =
-        windows.iter().map(|(season, rows)| learnt.window(&cells, rows.iter().copied(), *season)).collect();
+        rows.iter().map(|(season, rows)| learnt.window(&cells, rows.iter().copied(), *season)).collect();
     learnt.ordinary = ColumnOrdinary::learn(&windows, Floors::default()).ok();
-    if let Cells::Texts(_) = cells {
-        learnt.unseen = unseen(&windows);
-    }
+    let strange = match &cells {
+        Cells::Texts(_) => only_here(&windows),
+        Cells::Numbers(values) => beyond_others(values, rows),
+    };
+    let values = strange.into_iter().filter_map(|(hits, count)| WindowValue::missing(hits, count).ok());
+    learnt.strange = Ordinary::learn(&values.collect::<Vec<_>>(), Aspect::Missing).ok();
     Some(learnt)
 }
 
-/// How many values of a window are ordinarily of categories that were not there before: in the reference, of categories
-/// that only this window has.
-fn unseen(windows: &[ColumnWindow]) -> Option<Ordinary> {
-    let places = windows.first()?.cells.len();
+/// A range, extended by its own width on both sides: seasons and storms go beyond the edge, other units far beyond.
+pub(crate) fn wide(low: f64, high: f64) -> (f64, f64) {
+    (2.0 * low - high, 2.0 * high - low)
+}
+
+/// In each window, values of categories that no other window has, and all values.
+fn only_here(windows: &[ColumnWindow]) -> Vec<(u64, u64)> {
+    let places = windows.first().map_or(0, |window| window.cells.len());
     let alone: Vec<bool> =
         (0..places).map(|place| windows.iter().filter(|own| own.cells[place] > 0).count() == 1).collect();
-    let value = |window: &ColumnWindow| {
+    let of = |window: &ColumnWindow| {
         let counts = window.cells.iter().zip(&alone).filter(|(_, alone)| **alone);
-        WindowValue::missing(counts.map(|(count, _)| count).sum(), window.cells.iter().sum()).ok()
+        (counts.map(|(count, _)| count).sum(), window.cells.iter().sum())
     };
-    let values: Vec<WindowValue> = windows.iter().filter_map(value).collect();
-    Ordinary::learn(&values, Aspect::Missing).ok()
+    windows.iter().map(of).collect()
+}
+
+/// In each window, numbers far outside the range of all other windows, and all numbers.
+fn beyond_others(values: &[Option<f64>], windows: &[(usize, Vec<usize>)]) -> Vec<(u64, u64)> {
+    let finite = |rows: &[usize]| -> Vec<f64> {
+        rows.iter().filter_map(|&row| values[row]).filter(|value| value.is_finite()).collect()
+    };
+    let windows: Vec<Vec<f64>> = windows.iter().map(|(_, rows)| finite(rows)).collect();
+    let ends = |window: &Vec<f64>| {
+        window
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
+    };
+    let ranges: Vec<(f64, f64)> = windows.iter().map(ends).collect();
+    let of = |(own, window): (usize, &Vec<f64>)| {
+        let others = ranges.iter().enumerate().filter(|(other, _)| *other != own).map(|(_, range)| range);
+        let (low, high) = others.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), range| {
+            (low.min(range.0), high.max(range.1))
+        });
+        let (low, high) = wide(low, high);
+        let outside = window.iter().filter(|value| **value < low || **value > high).count();
+        (outside as u64, window.len() as u64)
+    };
+    windows.iter().enumerate().map(of).collect()
 }
 
 fn loss(spec: &ModelSpec, schema: &Schema, table: &Table) -> Option<Interval> {
@@ -323,7 +354,7 @@ impl Cells {
         known.sort_by(f64::total_cmp);
         let Some(last) = known.len().checked_sub(1) else { return (f64::NEG_INFINITY, f64::INFINITY) };
         let (low, high) = (known[(0.001 * last as f64) as usize], known[(0.999 * last as f64) as usize]);
-        (2.0 * low - high, 2.0 * high - low)
+        wide(low, high)
     }
 
     /// Takes all rows into a profile of the same kind.

@@ -4,8 +4,9 @@
 //! counts only the first time. [`Watcher::tick`] changes nothing in memory until [`Watcher::committed`] says that its
 //! batch is on disk, so a failed write is made good by the next tick.
 
+use crate::expected::Expected;
 use crate::joint::JointMemory;
-use crate::measure::{Evidence, Finding, LossLimit, Measured, measure, performance};
+use crate::measure::{Evidence, Finding, LossLimit, Measured, correct, estimated, measure, performance};
 use crate::monitor::{Memory, share};
 use crate::reference::ReferenceProfile;
 use jiff::Timestamp;
@@ -20,6 +21,12 @@ use steersman_store::{Batch, Draft, MeasurementQuery, MonitorState, Store, Windo
 
 /// The performance of this many last windows is measured again when labels arrive late.
 const REVISED_WINDOWS: usize = 14;
+
+/// Estimates are learnt from at least so many past windows, then from further ones until there are enough rows.
+const PAST_WINDOWS: std::ops::RangeInclusive<usize> = 7..=28;
+const PAST_ROWS: u64 = 5_000;
+/// With this share of the labels a window counts as labelled.
+const LABELLED: f64 = 0.95;
 
 /// So many windows between the end of the reference and the first one under a champion are caught up with.
 const CAUGHT_UP: usize = 60;
@@ -203,6 +210,7 @@ impl Watcher {
             name: name.clone(),
             reference: watched.reference.clone(),
             model: model.clone(),
+            now,
             close,
             label,
             done,
@@ -238,6 +246,7 @@ struct Round {
     name: ModelName,
     reference: ReferenceProfile,
     model: ModelState,
+    now: Timestamp,
     close: Vec<(Window, u64)>,
     label: Vec<Window>,
     done: Done,
@@ -265,6 +274,14 @@ impl Round {
                     .iter_mut()
                     .filter(|found| !matches!(found.evidence, Evidence::Aspects(_)));
                 others.for_each(|found| self.weigh(found, None));
+                if self.reigned(window) {
+                    let expected = self.expected(log, &schema, window)?;
+                    let limit = loss_limit(&self.model, &self.reference);
+                    let spec = &self.model.spec;
+                    let mut found = estimated(spec, &schema, window, &table, &expected, limit);
+                    self.weigh(&mut found, None);
+                    measured.findings.push(found);
+                }
             }
             for mut finding in measured.findings {
                 finding.measurement.revision = revision;
@@ -310,7 +327,7 @@ impl Round {
         let mut facts = Vec::new();
         for (memory, monitors) in [
             (&mut self.done.inputs, [MonitorKind::Drift, MonitorKind::Missing].as_slice()),
-            (&mut self.done.quality, [MonitorKind::Unseen].as_slice()),
+            (&mut self.done.quality, [MonitorKind::Unseen, MonitorKind::Range].as_slice()),
         ] {
             let memory = memory.get_or_insert_with(|| JointMemory::new(champion));
             facts.extend(memory.follow(&self.name, champion, window));
@@ -343,6 +360,14 @@ impl Round {
             }
             let revision = before.map_or(0, |(_, revision)| revision + 1);
             finding.measurement.revision = revision;
+            let partly = finding.measurement.maturity.is_some_and(|share| share < LABELLED);
+            if let Some(schema) = self.model.reference.as_ref().map(|reference| reference.schema.clone())
+                && partly
+                && self.reigned(window)
+                && let Ok(expected) = self.expected(log, &schema, window)?
+            {
+                correct(&mut finding, &self.model.spec, &schema, &table, &expected);
+            }
             if revision == 0 && self.reigned(window) {
                 self.weigh(&mut finding, limit.map(|limit| limit.limit / limit.scale));
             }
@@ -350,6 +375,36 @@ impl Round {
             self.batch.measurements.push((self.name.clone(), finding.measurement));
         }
         Ok(())
+    }
+
+    /// What is expected before the labels, learnt from windows that this champion served before `window` and that have had
+    /// the time for their labels.
+    fn expected(
+        &self,
+        log: &RecordLog,
+        schema: &Schema,
+        window: Window,
+    ) -> Result<Result<Expected, String>, Problem> {
+        let since = self.model.champions.last().map(|reign| reign.since);
+        let delay = self.model.spec.model.label.expected_delay;
+        let known = |past: &Window| {
+            past.end <= window.start
+                && delay.after(past.end) <= self.now
+                && since.is_none_or(|since| since <= past.start)
+        };
+        let (mut first, mut last, mut windows, mut rows) = (None, None, 0, 0);
+        for (past, (count, _)) in self.done.closed.iter().rev().filter(|(past, _)| known(past)) {
+            if windows >= *PAST_WINDOWS.end() || (windows >= *PAST_WINDOWS.start() && rows >= PAST_ROWS) {
+                break;
+            }
+            (first, last) = (Some(past.start), last.or(Some(past.end)));
+            (windows, rows) = (windows + 1, rows + count);
+        }
+        if first.is_none() {
+            return Ok(Err("no window of this version has had the time for its labels".to_owned()));
+        }
+        let scan = Scan { from: first, to: last, as_of: None, arms: Arms::Served };
+        Ok(Expected::learn(&self.model.spec, schema, &log.table(&self.name, &scan)?))
     }
 
     /// Whether one and the same version served all through a window.
