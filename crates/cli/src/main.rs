@@ -9,6 +9,7 @@ mod init;
 mod learner;
 mod output;
 mod progress;
+mod tune;
 mod up;
 mod verify;
 
@@ -30,6 +31,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Up(up::UpArgs),
     Compare(compare::CompareArgs),
+    Tune(tune::TuneArgs),
     Init(init::InitArgs),
     Apply(client::ApplyArgs),
     Status(client::StatusArgs),
@@ -73,6 +75,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Demo(args) => Box::pin(demo::run(args)).await?,
         Command::Up(args) => Box::pin(up::run(&args)).await?,
         Command::Compare(args) => return compare::run(&args),
+        Command::Tune(args) => tune::run(&args)?,
         Command::Init(args) => init::run(&args)?,
         Command::Apply(args) => client::apply(&args).await?,
         Command::Status(args) => return client::status(&args).await,

@@ -5,6 +5,7 @@
 //! - [`chart`]: plots as SVG.
 //! - [`report`]: one self-contained HTML file of all of it.
 //! - [`comparison`]: the same for two data sets that were compared.
+//! - [`tuning`]: the same for policies that were replayed.
 
 pub mod chart;
 pub mod comparison;
@@ -12,6 +13,7 @@ pub mod delivery;
 mod distribution;
 pub mod report;
 pub mod story;
+pub mod tuning;
 
 /// The style of report and pages.
 pub const STYLE: &str = include_str!("../templates/style.css");

@@ -4,12 +4,14 @@
 //! - [`compare`]: two data sets, once, without a model.
 //! - [`measure`]: the findings of one window. Pure.
 //! - [`monitor`]: evidence over windows, and when it becomes a signal. Pure.
+//! - [`tune`]: monitor and retrain policies replayed on labelled history.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
 pub mod compare;
 pub mod measure;
 pub mod monitor;
 pub mod reference;
+pub mod tune;
 pub mod watcher;
 
 pub use reference::ReferenceProfile;
