@@ -86,14 +86,15 @@ pub fn html(found: &Tuning, program: &str) -> Result<String, askama::Error> {
         replay.chunk_rows,
         day(replay.to)
     );
-    let mut letters = found.summary.chars();
+    let words = found.summary.replace('`', "");
+    let mut letters = words.chars();
     let headline =
         letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect::<String>());
     let page = Page {
         style: crate::STYLE,
         program,
         found,
-        headline: headline.replace('`', ""),
+        headline,
         figures,
         scatter: scatter(found),
         course: course(found),
@@ -225,6 +226,8 @@ fn scatter(found: &Tuning) -> String {
     }
     // Names: the recommended one first, then the front, each where it covers no other.
     let mut taken: Vec<(f64, f64, f64)> = Vec::new();
+    let dots: Vec<(f64, f64)> =
+        found.policies.iter().map(|policy| (plot.x(place(policy.trainings)), plot.y(policy.loss))).collect();
     for policy in
         chosen.into_iter().chain(front.into_iter().filter(|policy| policy.name != found.recommended))
     {
@@ -234,6 +237,9 @@ fn scatter(found: &Tuning) -> String {
             from >= LEFT
                 && from + width <= WIDTH
                 && (TOP..plot.height - BOTTOM).contains(&at)
+                && dots.iter().all(|&(dot, row)| {
+                    (at - 4.0 - row).abs() >= 9.0 || dot < from - 4.0 || dot > from + width + 4.0
+                })
                 && taken.iter().all(|&(start, end, row)| {
                     (at - row).abs() >= 13.0 || from > end + 4.0 || from + width < start - 4.0
                 })

@@ -5,6 +5,7 @@
 mod commands;
 mod demo;
 mod platform;
+mod tune;
 
 use std::process::{Command, Output};
 

@@ -306,3 +306,85 @@ impl Monitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{Losses, Window};
+    use super::*;
+
+    const ROWS: usize = 100;
+    const CHUNKS: usize = 6;
+
+    /// Two hundred rows of history and six chunks of a hundred. From chunk 2 on a model that never saw such rows has a
+    /// loss of 0.9 instead of 0.1; labels are known at once.
+    fn table() -> Table {
+        let (rows, change) = ((CHUNKS + 2) * ROWS, 4 * ROWS);
+        let moments: Vec<i64> = (1..=CHUNKS + 2).map(|place| (2 * place * ROWS) as i64).collect();
+        let losses = |moment: usize| {
+            let start = (moment + 1) * ROWS;
+            let knows = start > change;
+            let loss = |row: usize| if row >= change && !knows { 0.9 } else { 0.1 };
+            Losses { start, values: (start..rows).map(loss).collect() }
+        };
+        let models: Vec<Losses> = (0..=CHUNKS).map(losses).collect();
+        Table {
+            moments,
+            holdout: 1,
+            chunks: (2..CHUNKS + 2).map(|place| place * ROWS..(place + 1) * ROWS).collect(),
+            known: (0..rows).map(|row| 2 * row as i64 + 1).collect(),
+            losses: [models.clone(), models],
+            probabilities: true,
+        }
+    }
+
+    fn walked(start: Start, gate: bool) -> (Walk, Alarms, Option<(f64, f64)>) {
+        let table = table();
+        let walks = Walks {
+            arrivals: table.arrivals(),
+            table: &table,
+            chunk: Period::from_days(1),
+            tolerance: 1.1,
+            lag: 0,
+            inputs: None,
+        };
+        let mut walk = walks.walk(&Policy { start, gate, window: Window::Rolling });
+        walk.losses.iter_mut().for_each(|loss| *loss = (*loss * 1e6).round() / 1e6);
+        let (alarms, worth) = (walks.alarms(&walk), walks.worth(&walk));
+        (walk, alarms, worth)
+    }
+
+    #[test]
+    fn what_is_decided_at_the_end_of_a_chunk_serves_from_the_next() {
+        let (never, alarms, worth) = walked(Start::Never, false);
+        assert_eq!(never.losses, [0.1, 0.1, 0.9, 0.9, 0.9, 0.9]);
+        assert!(never.trainings.is_empty() && worth.is_none());
+        assert_eq!((alarms.degradations, alarms.missed, alarms.falsely), (1, 0, 0));
+        assert_eq!(alarms.delays, [0]);
+
+        // The model of chunk 2 was trained before the change, that of chunk 3 has seen one chunk of it.
+        let (every, ..) = walked(Start::Every(1), false);
+        assert_eq!(every.losses, [0.1, 0.1, 0.9, 0.1, 0.1, 0.1]);
+        assert_eq!((every.trainings.as_slice(), every.promotions.len()), ([1, 2, 3, 4, 5].as_slice(), 5));
+
+        // The alarm goes off at the end of chunk 2 and not again.
+        let budget = FalseAlarms { count: 1, per: Period::from_days(7) };
+        for start in [Start::Harm(budget), Start::Violations(Trigger { violated: 1, of: 1 })] {
+            let (alarmed, alarms, worth) = walked(start, false);
+            assert_eq!(alarmed.losses, [0.1, 0.1, 0.9, 0.1, 0.1, 0.1], "{start:?}");
+            assert_eq!(
+                (alarmed.alarms.as_slice(), alarmed.trainings.as_slice()),
+                ([2].as_slice(), [3].as_slice())
+            );
+            assert_eq!((alarms.falsely, worth), (0, Some((1.0, 0.0))));
+        }
+    }
+
+    #[test]
+    fn with_a_gate_only_a_candidate_that_wins_serves_and_it_wins_a_holdout_later() {
+        let (walk, _, worth) = walked(Start::Every(1), true);
+        assert_eq!(walk.losses, [0.1, 0.1, 0.9, 0.9, 0.1, 0.1]);
+        assert_eq!(walk.trainings.len(), 5);
+        assert_eq!(walk.promotions, [(4, (1, Window::Rolling), (4, Window::Rolling))]);
+        assert_eq!(worth, Some((1.0, 0.0)));
+    }
+}
