@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Instant;
 use steersman_domain::tuning::{PolicyResult, Tuning};
-use steersman_domain::{Period, Task};
+use steersman_domain::{Period, Problem, Task};
 use steersman_records::frame::{Frame, Selection};
 use steersman_watch::tune::{Cut, Maturity, Options, tune};
 
@@ -21,6 +21,7 @@ use steersman_watch::tune::{Cut, Maturity, Options, tune};
 ///   steersman tune flights.parquet --target late --time ts --label-time label_ts
 ///   steersman tune loans.csv --target defaulted --time applied_at --delay 30d --chunk 14d --html tuning.html
 ///   steersman tune demand.parquet --target rentals --time ts --delay 1h --task regression --features hour,temp
+///   steersman tune flights.parquet --target late --time ts --label-time label_ts --choose 'every 4 chunks, gate, rolling'
 ///   steersman tune a.parquet --target label --time ts --delay 1d --json - | jq '.policies[] | select(.pareto)'
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -80,6 +81,9 @@ pub(crate) struct TuneArgs {
     /// How the result is printed.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    /// Give the lines of the spec for this policy instead of the recommended one.
+    #[arg(long, value_name = "POLICY")]
+    choose: Option<String>,
     /// List all policies, not only the better window of each.
     #[arg(long, action = ArgAction::SetTrue)]
     all: bool,
@@ -139,6 +143,10 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     bar.say("training");
     let found = tune(&frame, &options, &|done, all| bar.at(done, all))?;
     bar.finish();
+    let spec = match &args.choose {
+        Some(name) => chosen(&found, name)?,
+        None => &found.spec,
+    };
     let json = serde_json::to_string_pretty(&found)?;
     if let Some(path) = &args.html {
         let page = steersman_prove::tuning::html(&found, env!("CARGO_PKG_VERSION"))?;
@@ -151,12 +159,24 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     if to_pipe || args.output == Output::Json {
         note(&json);
     } else {
-        print(&found, args, started.elapsed().as_secs_f64());
+        print(&found, args, spec, started.elapsed().as_secs_f64());
     }
     Ok(())
 }
 
-fn print(found: &Tuning, args: &TuneArgs, seconds: f64) {
+/// The lines of the spec for a policy of this name.
+fn chosen<'a>(found: &'a Tuning, name: &str) -> Result<&'a str, Problem> {
+    let possible =
+        || found.policies.iter().filter_map(|policy| Some((&policy.name, policy.spec.as_deref()?)));
+    possible().find(|(own, _)| *own == name).map(|(_, spec)| spec).ok_or_else(|| {
+        let names: Vec<String> = possible().map(|(own, _)| format!("`{own}`")).collect();
+        Problem::invalid(format!("no spec can ask for `{name}`"))
+            .field("--choose")
+            .hint(format!("one can for {}", names.join(", ")))
+    })
+}
+
+fn print(found: &Tuning, args: &TuneArgs, spec: &str, seconds: f64) {
     let replay = &found.replay;
     let day = |at: jiff::Timestamp| at.strftime("%Y-%m-%d").to_string();
     note(&format!(
@@ -209,7 +229,7 @@ fn print(found: &Tuning, args: &TuneArgs, seconds: f64) {
     ));
     note(&format!("\n{}", found.summary));
     note(&format!("rule: {}\n", found.rule));
-    note(found.spec.trim_end());
+    note(spec.trim_end());
     for text in &found.notes {
         output::warn(text);
     }

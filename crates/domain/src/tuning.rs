@@ -44,7 +44,7 @@ pub struct Tuning {
     pub recommended: String,
     /// By which rule it was chosen.
     pub rule: String,
-    /// What to write into the spec for it.
+    /// What to write into the spec for the recommended policy.
     pub spec: String,
     /// Loss by chunk.
     pub timeline: Vec<TuningChunk>,
@@ -146,6 +146,9 @@ pub struct PolicyResult {
     pub pareto: bool,
     /// Whether a spec can ask for it.
     pub expressible: bool,
+    /// What to write into the spec for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<String>,
 }
 
 /// Loss in one chunk.

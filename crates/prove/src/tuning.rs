@@ -26,6 +26,7 @@ struct Page<'a> {
     course: String,
     rows: Vec<Row<'a>>,
     best: Vec<(usize, String, String)>,
+    others: Vec<(String, &'a str)>,
     replay: String,
 }
 
@@ -76,6 +77,21 @@ pub fn html(found: &Tuning, program: &str) -> Result<String, askama::Error> {
         .iter()
         .map(|schedule| (schedule.trainings, brief(schedule.loss), change(schedule.loss)))
         .collect();
+    // Of the policies that a spec can ask for, those that no other one of these beats.
+    let possible = || found.policies.iter().filter(|policy| policy.spec.is_some());
+    let beaten = |policy: &PolicyResult| {
+        possible().any(|other| {
+            (other.trainings < policy.trainings && other.loss <= policy.loss)
+                || (other.trainings == policy.trainings && other.loss < policy.loss)
+        })
+    };
+    let others = possible()
+        .filter(|policy| policy.name != found.recommended && !beaten(policy))
+        .filter_map(|policy| {
+            let words = format!("{}: {}, {} trainings", policy.name, change(policy.loss), policy.trainings);
+            Some((words, policy.spec.as_deref()?))
+        })
+        .collect();
     let replay = &found.replay;
     let day = |at: jiff::Timestamp| at.strftime("%-d %B %Y").to_string();
     let replay = format!(
@@ -100,6 +116,7 @@ pub fn html(found: &Tuning, program: &str) -> Result<String, askama::Error> {
         course: course(found),
         rows,
         best,
+        others,
         replay,
     };
     page.render()

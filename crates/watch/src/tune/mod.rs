@@ -24,7 +24,7 @@ pub use history::{Cut, Maturity};
 use history::{History, middle, rounded};
 use policy::Policy;
 use steersman_domain::time::from_micros;
-use steersman_domain::tuning::{PolicyResult, Replay, Tuning, TuningChunk};
+use steersman_domain::tuning::{BestSchedule, PolicyResult, Replay, Tuning, TuningChunk};
 use steersman_domain::{Period, Problem, Task};
 use steersman_records::frame::Frame;
 use table::{Table, Window, row_loss};
@@ -116,7 +116,9 @@ pub fn tune(
         policies.into_iter().map(|policy| (policy, walks.walk(&policy))).collect();
     let best = best::best(&table);
     let weights = Weights::new(&table.chunks);
-    let results = results(&walks, &walked, &weights, &best);
+    let span = rolling_span(&history, chunk);
+    let spec = |policy: &Policy| policy.spec(chunk, span, history.holdout);
+    let results = results(&walks, &walked, &weights, &best, &spec);
     let chosen = weigh::recommend(&results);
     let mut order: Vec<usize> = (0..results.len()).collect();
     order.sort_by(|&a, &b| {
@@ -159,7 +161,7 @@ pub fn tune(
         persistence_loss,
         recommended: recommended.name.clone(),
         rule: weigh::RULE.to_owned(),
-        spec: policy.spec(chunk, rolling_span(&history, chunk), history.holdout),
+        spec: spec(policy),
         timeline: timeline(&history, &table, never, walk, &best),
         policies: order.into_iter().map(|place| results[place].clone()).collect(),
         best,
@@ -172,7 +174,8 @@ fn results(
     walks: &Walks<'_>,
     walked: &[(Policy, Walk)],
     weights: &Weights,
-    best: &[steersman_domain::tuning::BestSchedule],
+    best: &[BestSchedule],
+    spec: &dyn Fn(&Policy) -> String,
 ) -> Vec<PolicyResult> {
     let loss = |walk: &Walk| weights.mean(&walk.losses);
     let never = walked.first().map_or(0.0, |(_, walk)| loss(walk));
@@ -205,6 +208,7 @@ fn results(
             detection_delay: (!delays.is_empty()).then(|| middle(delays) as f64),
             pareto: false,
             expressible: policy.expressible(),
+            spec: policy.expressible().then(|| spec(policy)),
         }
     };
     let mut results: Vec<PolicyResult> = walked.iter().map(of).collect();
@@ -266,7 +270,7 @@ fn timeline(
     table: &Table,
     never: &Walk,
     recommended: &Walk,
-    best: &[steersman_domain::tuning::BestSchedule],
+    best: &[BestSchedule],
 ) -> Vec<TuningChunk> {
     let least = best.iter().min_by(|a, b| a.loss.total_cmp(&b.loss));
     let at = least.map(|schedule| schedule.at.as_slice()).unwrap_or_default();

@@ -127,8 +127,9 @@ pub(super) fn about_drift(results: &[PolicyResult]) -> Option<String> {
     let drift = results.iter().find(|result| result.trigger.starts_with("drift"))?;
     (drift.alarms > 0).then(|| {
         format!(
-            "changed inputs alarmed {} times, {} of them while performance was ordinary: drift says that inputs changed, not that a new model would be better",
-            drift.alarms, drift.false_alarms
+            "changed inputs alarmed {}, {} of them while performance was ordinary: drift says that inputs changed, not that a new model would be better",
+            counted(drift.alarms, "time"),
+            drift.false_alarms
         )
     })
 }
