@@ -10,6 +10,7 @@ mod init;
 mod learner;
 mod output;
 mod progress;
+mod tune;
 mod up;
 mod verify;
 
@@ -32,6 +33,7 @@ enum Command {
     Up(up::UpArgs),
     Compare(compare::CompareArgs),
     Estimate(estimate::EstimateArgs),
+    Tune(tune::TuneArgs),
     Init(init::InitArgs),
     Apply(client::ApplyArgs),
     Status(client::StatusArgs),
@@ -76,6 +78,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Up(args) => Box::pin(up::run(&args)).await?,
         Command::Compare(args) => return compare::run(&args),
         Command::Estimate(args) => return estimate::run(&args),
+        Command::Tune(args) => tune::run(&args)?,
         Command::Init(args) => init::run(&args)?,
         Command::Apply(args) => client::apply(&args).await?,
         Command::Status(args) => return client::status(&args).await,

@@ -11,6 +11,7 @@
 //! | window, measurement | [`Window`], [`Measurement`] |
 //! | comparison of two data sets | [`comparison::Comparison`] |
 //! | estimation of performance | [`estimation::Estimation`] |
+//! | replay of policies | [`tuning::Tuning`] |
 //! | spec | [`ModelSpec`] |
 //! | fact, entry of the ledger | [`Fact`], [`Entry`] |
 //! | error kind | [`Problem`], [`ErrorKind`] |
@@ -28,6 +29,7 @@ pub mod record;
 pub mod schema;
 pub mod spec;
 pub mod time;
+pub mod tuning;
 
 pub use fact::{Actor, Entry, Fact};
 pub use id::{Digest, IncidentId, IntentId, ModelName, RecordId, RolloutId, RunId, SignalId, Version};

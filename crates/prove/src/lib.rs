@@ -6,6 +6,7 @@
 //! - [`report`]: one self-contained HTML file of all of it.
 //! - [`comparison`]: the same for two data sets that were compared.
 //! - [`estimation`]: the same for performance that was estimated.
+//! - [`tuning`]: the same for policies that were replayed.
 
 pub mod chart;
 pub mod comparison;
@@ -14,6 +15,7 @@ mod distribution;
 pub mod estimation;
 pub mod report;
 pub mod story;
+pub mod tuning;
 
 /// The style of report and pages.
 pub const STYLE: &str = include_str!("../templates/style.css");

@@ -6,6 +6,7 @@
 //! - [`measure`]: the findings of one window. Pure.
 //! - [`monitor`]: evidence over windows of one monitor, and when it becomes a signal. Pure.
 //! - [`joint`]: evidence over windows of all columns together. Pure.
+//! - [`tune`]: monitor and retrain policies replayed on labelled history.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
 pub mod compare;
@@ -15,6 +16,7 @@ pub mod joint;
 pub mod measure;
 pub mod monitor;
 pub mod reference;
+pub mod tune;
 pub mod watcher;
 
 pub use reference::ReferenceProfile;

@@ -19,6 +19,8 @@ fn every_command_has_help_with_an_example() {
         "approve",
         "reject",
         "report",
+        "compare",
+        "tune",
     ] {
         let (code, out, _) = run(&[command, "--help"]);
         assert_eq!(code, 0, "{command}");

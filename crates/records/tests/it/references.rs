@@ -54,7 +54,8 @@ fn a_bad_file_is_refused_with_the_place() {
     assert!(read_reference(&path, &spec("x", "")).unwrap_err().to_string().contains("as Parquet"));
     let missing = read_reference(&dir.path().join("none.csv"), &spec("x", "")).unwrap_err().to_string();
     assert!(
-        missing.contains("there is no file or folder") && missing.contains("Parquet and Arrow files are read"),
+        missing.contains("there is no file or folder")
+            && missing.contains("Parquet and Arrow files are read"),
         "{missing}"
     );
 }
