@@ -240,7 +240,9 @@ fn print(found: &Tuning, args: &TuneArgs, spec: &str, seconds: f64) {
 
 /// Whether it is the better window of its trigger and gate, or stands out.
 fn listed(policy: &PolicyResult, found: &Tuning) -> bool {
-    let alike = |other: &&PolicyResult| other.trigger == policy.trigger && other.gate == policy.gate;
+    let alike = |other: &&PolicyResult| {
+        other.trigger == policy.trigger && (other.gate, other.refit) == (policy.gate, policy.refit)
+    };
     policy.pareto
         || policy.name == found.recommended
         || found.policies.iter().find(alike).is_some_and(|first| first.name == policy.name)

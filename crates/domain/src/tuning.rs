@@ -114,6 +114,8 @@ pub struct PolicyResult {
     pub trigger: String,
     /// Whether a candidate must beat the champion on labelled rows that neither learnt from.
     pub gate: bool,
+    /// Whether what serves after the candidate won is trained again on all labels, those of the comparison among them.
+    pub refit: bool,
     /// What is learnt from: `rolling` (as many labelled rows as the history had) or `expanding` (all).
     pub window: String,
     /// Mean loss.

@@ -191,6 +191,7 @@ fn results(
             name: policy.name(),
             trigger: policy.start.name(),
             gate: policy.gate,
+            refit: policy.refit,
             window: policy.window.as_str().to_owned(),
             loss: own,
             interval: weights.interval(&walk.losses),

@@ -48,6 +48,8 @@ pub(super) struct Policy {
     pub(super) start: Start,
     /// Whether a candidate must win first.
     pub(super) gate: bool,
+    /// Whether what serves is trained again on all labels, those that the gate kept back among them.
+    pub(super) refit: bool,
     pub(super) window: Window,
 }
 
@@ -56,13 +58,18 @@ pub(super) const WATCH: FalseAlarms = FalseAlarms { count: 1, per: Period::from_
 
 impl Policy {
     /// The policy that never trains.
-    pub(super) const NEVER: Self = Self { start: Start::Never, gate: false, window: Window::Rolling };
+    pub(super) const NEVER: Self =
+        Self { start: Start::Never, gate: false, refit: false, window: Window::Rolling };
 
     pub(super) fn name(&self) -> String {
         match self.start {
             Start::Never => "never".to_owned(),
             start => {
-                let gate = if self.gate { ", gate" } else { "" };
+                let gate = match (self.gate, self.refit) {
+                    (true, true) => ", gate and refit",
+                    (true, false) => ", gate",
+                    (false, _) => "",
+                };
                 format!("{}{gate}, {}", start.name(), self.window.as_str())
             }
         }
@@ -81,9 +88,12 @@ impl Policy {
         starts.extend([Start::Adwin, errors]);
         starts.extend(with_drift.then_some(Start::Drift(WATCH)));
         let of = |start: Start| {
-            [true, false]
-                .into_iter()
-                .flat_map(move |gate| Window::ALL.map(move |window| Self { start, gate, window }))
+            let gates = [(true, false), (false, false), (true, true)];
+            // Where a gate costs too much of the training data, refitting is what to compare with.
+            let compared = matches!(start, Start::Every(_) | Start::Harm(_));
+            gates.into_iter().filter(move |(_, refit)| compared || !refit).flat_map(move |(gate, refit)| {
+                Window::ALL.map(move |window| Self { start, gate, refit, window })
+            })
         };
         std::iter::once(Self::NEVER).chain(starts.into_iter().flat_map(of)).collect()
     }
@@ -92,7 +102,7 @@ impl Policy {
     pub(super) fn expressible(&self) -> bool {
         match self.start {
             Start::Never => true,
-            Start::Every(_) | Start::Harm(_) | Start::Violations(_) => self.gate,
+            Start::Every(_) | Start::Harm(_) | Start::Violations(_) => self.gate && !self.refit,
             Start::Adwin | Start::Ddm | Start::PageHinkley | Start::Drift(_) => false,
         }
     }

@@ -190,14 +190,12 @@ impl Walks<'_> {
             trained = next;
             walk.trainings.push(next);
             // With a gate the latest labels are kept from training, which is what was trained a holdout earlier.
-            let candidate = match policy.gate {
-                true => (next, policy.window),
-                false => (next + self.table.holdout, policy.window),
-            };
             let now = next + self.table.holdout;
-            if policy.gate && (candidate.0 <= serving.0 || !self.passes(candidate, serving, now)) {
+            let judged = (next, policy.window);
+            if policy.gate && (judged.0 <= serving.0 || !self.passes(judged, serving, now)) {
                 continue;
             }
+            let candidate = if policy.gate && !policy.refit { judged } else { (now, policy.window) };
             walk.promotions.push((next, serving, candidate));
             (serving, since) = (candidate, next);
             acceptable = self.tolerance * self.reference(serving, next);
@@ -347,7 +345,7 @@ mod tests {
             lag: 0,
             inputs: None,
         };
-        let mut walk = walks.walk(&Policy { start, gate, window: Window::Rolling });
+        let mut walk = walks.walk(&Policy { start, gate, refit: false, window: Window::Rolling });
         walk.losses.iter_mut().for_each(|loss| *loss = (*loss * 1e6).round() / 1e6);
         let (alarms, worth) = (walks.alarms(&walk), walks.worth(&walk));
         (walk, alarms, worth)

@@ -107,18 +107,19 @@ fn counted(count: usize, what: &str) -> String {
 
 /// A policy that is clearly better, although no spec can ask for it.
 pub(super) fn better_but_not_expressible(results: &[PolicyResult], chosen: usize) -> Option<String> {
-    let lowest = results
-        .iter()
-        .filter(|result| result.expressible)
-        .map(|result| result.loss)
-        .fold(f64::INFINITY, f64::min);
+    let possible = results.iter().filter(|result| result.expressible);
+    let lowest = possible.map(|result| result.loss).fold(f64::INFINITY, f64::min);
     let best = results.iter().min_by(|a, b| a.loss.total_cmp(&b.loss))?;
     let found = results.get(chosen)?;
+    let why = match (best.refit, best.gate) {
+        (true, _) => {
+            "trains again on all labels after a candidate won, which a spec cannot ask for: what the gate keeps from training is worth much here, so a shorter `holdout` may help"
+        }
+        (false, true) => "trains by the alarms of a detector that a spec cannot ask for",
+        (false, false) => "lets candidates serve without a comparison, which a spec cannot ask for",
+    };
     (!best.expressible && lowest - best.loss > 2.0 * best.error).then(|| {
-        format!(
-            "`{}` has a lower loss ({:.4} against {:.4}) but lets candidates serve without a comparison, which a spec cannot ask for",
-            best.name, best.loss, found.loss
-        )
+        format!("`{}` has a lower loss ({:.4} against {:.4}) but {why}", best.name, best.loss, found.loss)
     })
 }
 
