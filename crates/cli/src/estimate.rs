@@ -70,7 +70,7 @@ pub(crate) struct EstimateArgs {
     /// The column with the time at which a label became known: says how mature the labels are, and weights them.
     #[arg(long, value_name = "NAME")]
     label_time: Option<String>,
-    /// Take labels that became known after this time as missing: what could be said then.
+    /// Leave out predictions made, and labels that became known, after this time: what could be said then.
     #[arg(long, value_name = "TIME", requires = "label_time", value_parser = time)]
     as_of: Option<Timestamp>,
     /// Only rows for which this SQL condition holds, on both sides.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use steersman_domain::Problem;
 use steersman_domain::estimation::EstimationTask;
 use steersman_domain::schema::DataKind;
-use steersman_domain::time::micros;
+use steersman_domain::time::{from_micros, micros};
 use steersman_records::frame::{Frame, FrameColumn};
 use steersman_stats::StatsError;
 use steersman_stats::learn::{Encoding, Matrix};
@@ -140,6 +140,20 @@ pub(super) fn rows(
             if at.is_some_and(|at| at > now) {
                 *label = None;
             }
+        }
+        // What was not predicted yet is left out.
+        let until = rows.times.partition_point(|at| *at <= now);
+        if !rows.times.is_empty() && until < rows.len() {
+            notes.push(format!("{side}: {} rows of after that time are left out", rows.len() - until));
+            rows = rows.pick(&(0..until).collect::<Vec<usize>>());
+        }
+        if rows.len() == 0 {
+            return Err(Problem::invalid(format!(
+                "the {side} data holds no row of before {}",
+                from_micros(now)
+            ))
+            .field("--as-of")
+            .hint("take a later time"));
         }
     }
     Ok(rows)

@@ -11,6 +11,7 @@ use steersman_records::frame::FrameColumn;
 use steersman_stats::StatsError;
 use steersman_stats::estimate::{Calibration, ClassCalibration, DirectLoss, Labelled, PointLoss, adapt};
 use steersman_stats::interval::wilson;
+use steersman_stats::learn::{Boosted, Boosting, Loss, Matrix};
 
 const SEED: u64 = 7;
 /// Rows of each side from which their ratio of densities is learnt.
@@ -21,6 +22,8 @@ const LEAST_ADAPT_ROWS: usize = 100;
 const LOSS_ROWS: usize = 40_000;
 /// Rows from which a calibration, and a model of losses, can be learnt.
 const LEAST_ROWS: [usize; 2] = [40, 100];
+/// Blocks of time that are held out in turn.
+const BLOCKS: usize = 5;
 /// Bins of the curve.
 const BINS: usize = 10;
 
@@ -74,6 +77,21 @@ fn judged(rows: Rows, expected: Vec<Vec<f64>>, adapted: Option<Vec<f64>>, labels
     Part { rows, expected, adapted, arrivals: labels.probabilities, arrival_bounds: labels.bounds }
 }
 
+/// What is expected of each row by what the other blocks of time teach, so that past windows also show how the estimator
+/// errs as time goes on; rows in between would tell it.
+fn by_blocks(
+    rows: usize,
+    predict: impl Fn(&[usize], &[usize]) -> Result<Vec<f64>, StatsError>,
+) -> Result<Vec<f64>, StatsError> {
+    let mut found = Vec::with_capacity(rows);
+    for block in 0..BLOCKS {
+        let (start, end) = (block * rows / BLOCKS, (block + 1) * rows / BLOCKS);
+        let rest: Vec<usize> = (0..start).chain(end..rows).collect();
+        found.extend(predict(&rest, &(start..end).collect::<Vec<usize>>())?);
+    }
+    Ok(found)
+}
+
 fn failed(what: &str, error: &StatsError) -> Problem {
     Problem::invalid(format!("{what}: {error}"))
 }
@@ -101,6 +119,15 @@ fn binary(
     }
     let (calibration, held) = Calibration::fit(scores, &truths, SEED)
         .map_err(|error| failed("the scores cannot be calibrated", &error).field("--prediction"))?;
+    let held = match own.times.is_empty() {
+        true => held,
+        // A block may leave the others with one class; then rows in between must do.
+        false => by_blocks(own.len(), |rest, block| {
+            let known: Vec<bool> = take(&truths, rest);
+            Calibration::fit(&take(scores, rest), &known, SEED)?.0.apply(&take(scores, block))
+        })
+        .unwrap_or(held),
+    };
     let expected =
         calibration.apply(other_scores).map_err(|error| failed("the scores cannot be used", &error))?;
     let told = Told {
@@ -263,6 +290,24 @@ fn regression(
     }
     let fit = |loss: PointLoss| {
         let (model, held) = DirectLoss::fit(loss, &own_matrix, &own_outputs, &truths, SEED)?;
+        let held = match own.times.is_empty() {
+            true => held,
+            false => {
+                let known = own_matrix.with_column(&own_outputs)?;
+                let losses = own_outputs
+                    .iter()
+                    .zip(&truths)
+                    .map(|(output, truth)| loss.of(*output, *truth))
+                    .collect::<Result<Vec<f64>, StatsError>>()?;
+                by_blocks(own.len(), |rest, block| {
+                    let of = |rows: &[usize]| {
+                        Matrix::new(known.columns().iter().map(|column| take(column, rows)).collect())
+                    };
+                    Boosted::fit(&Boosting::new(Loss::Squared), &of(rest)?, &take(&losses, rest), None)?
+                        .predict(&of(block)?)
+                })?
+            }
+        };
         let expected = model.predict(&other_matrix, &other_outputs)?;
         Ok::<_, StatsError>((model, held, expected))
     };

@@ -10,12 +10,14 @@ use steersman_stats::estimate::Past;
 
 /// So many windows of the reference are wanted at least, if need be smaller ones than the current data.
 const LEAST_WINDOWS: usize = 5;
-/// Then it is cut into so many: enough for an interval by their ranks alone.
-const SMALLER_WINDOWS: usize = 20;
+/// Then it is cut into so many: more would be so small that chance hides the estimator's own error, fewer tell little.
+const SMALLER_WINDOWS: usize = 8;
 /// No smaller ones than this.
 const LEAST_ROWS: usize = 50;
 /// More windows than this tell little more.
 const MOST_WINDOWS: usize = 100;
+/// The quantile of the standard normal distribution at 0.95.
+const Z_95: f64 = 1.644_853_626_951_472_2;
 /// Stretches that are shown of the current data where nobody says how long they are,
 const STRETCHES: usize = 12;
 /// each of at least so many rows.
@@ -53,6 +55,10 @@ impl Pasts {
                 }
             }
         }
+        if size < rows {
+            let ratio = (size as f64 / rows as f64).sqrt();
+            of_metrics.iter_mut().for_each(|past| enlarge(past, ratio));
+        }
         Self { of_metrics, told: PastWindows { windows: chosen.len(), rows: size } }
     }
 
@@ -79,6 +85,27 @@ impl Pasts {
                 "the reference holds fewer than {LEAST_WINDOWS} windows of {rows} rows: the estimator's own error is taken from {windows} windows of {size} rows"
             )
         })
+    }
+}
+
+/// Takes windows that are smaller than what is judged for windows of that size.
+///
+/// Errors that the chance of labels explains shrink with the root of the rows, and are scaled by `ratio`. Whether it does
+/// is asked of `sum (e / s)^2`, which is then chi-square with as many degrees of freedom as there are windows; beyond its
+/// 95 % point (Wilson and Hilferty, PNAS 17, 1931) the estimator errs by itself, and by as much in larger windows.
+fn enlarge(past: &mut [Past], ratio: f64) {
+    let windows = past.len() as f64;
+    let unit =
+        |past: &Past| (past.realised - past.estimate.value) / past.estimate.deviation.max(f64::MIN_POSITIVE);
+    let sum: f64 = past.iter().map(|past| unit(past).powi(2)).sum();
+    let spread = 2.0 / (9.0 * windows.max(1.0));
+    let limit = windows * (1.0 - spread + Z_95 * spread.sqrt()).powi(3);
+    if sum > limit {
+        return;
+    }
+    for past in past {
+        past.realised = past.estimate.value + ratio * (past.realised - past.estimate.value);
+        past.estimate.deviation *= ratio;
     }
 }
 
