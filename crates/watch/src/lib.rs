@@ -10,6 +10,7 @@
 pub mod compare;
 mod expected;
 pub mod joint;
+mod maturity;
 pub mod measure;
 pub mod monitor;
 pub mod reference;

@@ -6,6 +6,7 @@
 
 use crate::expected::Expected;
 use crate::joint::JointMemory;
+use crate::maturity::Maturity;
 use crate::measure::{Evidence, Finding, LossLimit, Measured, correct, estimated, measure, performance};
 use crate::monitor::{Memory, share};
 use crate::reference::ReferenceProfile;
@@ -27,6 +28,10 @@ const PAST_WINDOWS: std::ops::RangeInclusive<usize> = 7..=28;
 const PAST_ROWS: u64 = 5_000;
 /// With this share of the labels a window counts as labelled.
 const LABELLED: f64 = 0.95;
+
+/// A window whose labels are not final is looked at again after a window's length, and taken as it is after so many times
+/// the expected delay.
+const LONGEST_WAIT: i64 = 10;
 
 /// So many windows between the end of the reference and the first one under a champion are caught up with.
 const CAUGHT_UP: usize = 60;
@@ -63,6 +68,8 @@ struct Done {
     /// Windows whose performance was measured, with the labels it rests on and the revision.
     labelled: BTreeMap<Window, (u64, u32)>,
     memories: BTreeMap<String, Memory>,
+    /// Windows whose labels are not final, and when to look again.
+    waiting: BTreeMap<Window, Timestamp>,
     /// Drift and missing values of all columns.
     inputs: Option<JointMemory>,
     /// The quality of the data of all columns.
@@ -189,6 +196,7 @@ impl Watcher {
             .seen
             .keys()
             .filter(|window| mature(window) && !watched.done.labelled.contains_key(window))
+            .filter(|window| watched.done.waiting.get(window).is_none_or(|again| *again <= now))
             .copied()
             .collect();
         let revise = watched.labels_since
@@ -358,6 +366,11 @@ impl Round {
             if before.is_some_and(|(labels, _)| labels == finding.measurement.rows) {
                 continue;
             }
+            if before.is_none() && !self.labels_are_final(log, window, &mut finding)? {
+                self.done.waiting.insert(window, self.model.spec.watch.window.after(self.now));
+                continue;
+            }
+            self.done.waiting.remove(&window);
             let revision = before.map_or(0, |(_, revision)| revision + 1);
             finding.measurement.revision = revision;
             let partly = finding.measurement.maturity.is_some_and(|share| share < LABELLED);
@@ -375,6 +388,32 @@ impl Round {
             self.batch.measurements.push((self.name.clone(), finding.measurement));
         }
         Ok(())
+    }
+
+    /// Whether a window's labels may be taken for all; says in the finding how many were expected by now.
+    fn labels_are_final(
+        &self,
+        log: &RecordLog,
+        window: Window,
+        finding: &mut Finding,
+    ) -> Result<bool, Problem> {
+        let known = self.done.closed.keys().rev().filter(|past| **past <= window);
+        let first = known.take(*PAST_WINDOWS.start()).last().map_or(window.start, |past| past.start);
+        let scan = Scan { from: Some(first), to: Some(window.end), as_of: None, arms: Arms::Served };
+        let table = log.table(&self.name, &scan)?;
+        let now = self.now.as_second();
+        let Some(maturity) = Maturity::of(&self.model.spec, &table, window, now) else { return Ok(true) };
+        let measurement = &mut finding.measurement;
+        measurement.details.insert("labels_expected".to_owned(), maturity.expected);
+        if maturity.depends {
+            measurement.details.insert("delay_depends_on_outcome".to_owned(), 1.0);
+            let percent = 100.0 * maturity.expected;
+            let words = format!("; labels of one outcome arrive sooner, {percent:.0} % ought to be there");
+            measurement.explanation.push_str(&words);
+        }
+        let waited = now - window.end.as_second();
+        let longest = LONGEST_WAIT * self.model.spec.model.label.expected_delay.seconds();
+        Ok(maturity.is_final() || waited >= longest)
     }
 
     /// What is expected before the labels, learnt from windows that this champion served before `window` and that have had
