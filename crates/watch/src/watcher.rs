@@ -7,15 +7,19 @@
 use crate::expected::Expected;
 use crate::joint::JointMemory;
 use crate::maturity::Maturity;
-use crate::measure::{Evidence, Finding, LossLimit, Measured, correct, estimated, measure, performance};
+use crate::measure::{
+    Evidence, Finding, LossLimit, Measured, charge, correct, estimated, measure, performance,
+};
 use crate::monitor::{Memory, share};
-use crate::reference::ReferenceProfile;
+use crate::reference::{ReferenceProfile, watched};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use steersman_domain::record::Arm;
 use steersman_domain::spec::Metric;
-use steersman_domain::{Actor, Fact, ModelName, MonitorKind, Period, Problem, Schema, Task, Window};
+use steersman_domain::{
+    Actor, Fact, ModelName, ModelSpec, MonitorKind, Period, Problem, Schema, Task, Window,
+};
 use steersman_ledger::state::ModelState;
 use steersman_records::{Arms, Arrival, Item, RecordLog, Scan, Table};
 use steersman_store::{Batch, Draft, MeasurementQuery, MonitorState, Store, WindowRow};
@@ -241,6 +245,14 @@ fn stored(model: &ModelName, name: &str, memory: &impl serde::Serialize) -> Resu
     Ok(MonitorState { model: model.clone(), name: name.to_owned(), state })
 }
 
+/// What is expected before the labels, learnt from labelled windows of the past.
+fn expected(spec: &ModelSpec, schema: &Schema, history: Option<&Table>) -> Result<Expected, String> {
+    match history {
+        Some(history) => Expected::learn(spec, schema, history),
+        None => Err("no window of this version has had the time for its labels".to_owned()),
+    }
+}
+
 /// Records before this time are there, as far as one may wait for them. A model that nobody calls any more closes its
 /// windows after the same wait.
 fn watermark(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Timestamp> {
@@ -276,6 +288,10 @@ impl Round {
             let mut measured = measure(&self.reference, &schema, window, &table);
             let revision = self.done.closed.get(&window).map_or(0, |(_, revision)| revision + 1);
             if revision == 0 {
+                let history = self.labelled(log, window)?;
+                if let Some(history) = &history {
+                    self.charge_columns(history, &schema, &mut measured);
+                }
                 self.weigh_columns(&mut measured, window);
                 let others = measured
                     .findings
@@ -283,7 +299,7 @@ impl Round {
                     .filter(|found| !matches!(found.evidence, Evidence::Aspects(_)));
                 others.for_each(|found| self.weigh(found, None));
                 if self.reigned(window) {
-                    let expected = self.expected(log, &schema, window)?;
+                    let expected = expected(&self.model.spec, &schema, history.as_ref());
                     let limit = loss_limit(&self.model, &self.reference);
                     let spec = &self.model.spec;
                     let mut found = estimated(spec, &schema, window, &table, &expected, limit);
@@ -325,6 +341,21 @@ impl Round {
         }
         self.write(facts);
         Ok(())
+    }
+
+    /// Says of the columns that drifted how much it is expected to hurt.
+    fn charge_columns(&self, history: &Table, schema: &Schema, measured: &mut Measured) {
+        let drifted = |found: &&mut Finding| found.measurement.monitor == MonitorKind::Drift && found.matters;
+        let findings = measured.findings.iter_mut().filter(drifted);
+        for found in findings {
+            let name = found.measurement.column.clone();
+            let column = watched(schema).find(|column| column.name == name);
+            if let (Some(column), Some(learnt)) = (column, self.reference.columns.get(&name))
+                && let Some(current) = measured.windows.get(&name)
+            {
+                charge(found, &self.model.spec, column, learnt, current, history);
+            }
+        }
     }
 
     /// Shows what was found in the columns to the memories of all columns together.
@@ -377,7 +408,8 @@ impl Round {
             if let Some(schema) = self.model.reference.as_ref().map(|reference| reference.schema.clone())
                 && partly
                 && self.reigned(window)
-                && let Ok(expected) = self.expected(log, &schema, window)?
+                && let history = self.labelled(log, window)?
+                && let Ok(expected) = expected(&self.model.spec, &schema, history.as_ref())
             {
                 correct(&mut finding, &self.model.spec, &schema, &table, &expected);
             }
@@ -407,23 +439,19 @@ impl Round {
         measurement.details.insert("labels_expected".to_owned(), maturity.expected);
         if maturity.depends {
             measurement.details.insert("delay_depends_on_outcome".to_owned(), 1.0);
-            let percent = 100.0 * maturity.expected;
-            let words = format!("; labels of one outcome arrive sooner, {percent:.0} % ought to be there");
-            measurement.explanation.push_str(&words);
+            if maturity.expected < 0.995 {
+                let percent = 100.0 * maturity.expected;
+                let words = format!("; labels of one outcome arrive sooner, {percent:.0} % ought to be there");
+                measurement.explanation.push_str(&words);
+            }
         }
         let waited = now - window.end.as_second();
         let longest = LONGEST_WAIT * self.model.spec.model.label.expected_delay.seconds();
         Ok(maturity.is_final() || waited >= longest)
     }
 
-    /// What is expected before the labels, learnt from windows that this champion served before `window` and that have had
-    /// the time for their labels.
-    fn expected(
-        &self,
-        log: &RecordLog,
-        schema: &Schema,
-        window: Window,
-    ) -> Result<Result<Expected, String>, Problem> {
+    /// Records of the windows that this champion served before `window` and that have had the time for their labels.
+    fn labelled(&self, log: &RecordLog, window: Window) -> Result<Option<Table>, Problem> {
         let since = self.model.champions.last().map(|reign| reign.since);
         let delay = self.model.spec.model.label.expected_delay;
         let known = |past: &Window| {
@@ -440,10 +468,10 @@ impl Round {
             (windows, rows) = (windows + 1, rows + count);
         }
         if first.is_none() {
-            return Ok(Err("no window of this version has had the time for its labels".to_owned()));
+            return Ok(None);
         }
         let scan = Scan { from: first, to: last, as_of: None, arms: Arms::Served };
-        Ok(Expected::learn(&self.model.spec, schema, &log.table(&self.name, &scan)?))
+        log.table(&self.name, &scan).map(Some)
     }
 
     /// Whether one and the same version served all through a window.

@@ -100,3 +100,31 @@ async fn where_the_delay_depends_on_the_outcome_performance_waits_until_the_labe
     assert_eq!(late.maturity, Some(1.0));
     assert!(late.details.contains_key("delay_depends_on_outcome"));
 }
+
+#[tokio::test]
+async fn a_drift_signal_says_what_it_is_expected_to_do_to_the_loss() {
+    let world = World::new();
+    let mut open = world.open().await;
+    for day in 41..53 {
+        // Scores are a hundredth of `x` and nothing is ever true: the higher `x`, the larger the loss.
+        let x = |number: i64| if day < 52 { (number * 37 % 100) as f64 } else { 95.0 };
+        open.send(day, 0..100, |number| {
+            (BTreeMap::from([("x".to_owned(), x(number).into())]), x(number) / 100.0)
+        });
+        let now = at(day, 80_000);
+        let labels = (0..100).map(|number| Label {
+            id: format!("{day}-{number}").parse().unwrap(),
+            label: 0.0.into(),
+            time: now,
+        });
+        let appended = open.log.append_labels(&name(), labels.collect(), now).unwrap();
+        open.watcher.note(&name(), &appended.accepted);
+        open.tick(at(day + 1, 7_200)).await;
+    }
+    let signals = &open.state.models[&name()].signals;
+    let drift = signals.iter().find(|signal| signal.measurement.monitor == MonitorKind::Drift).unwrap();
+    // From a mean of 0.328 to the mean of the last cell, 0.893.
+    let change = drift.measurement.details["expected_loss_change"];
+    assert!((change - 0.565).abs() < 0.01, "{change}");
+    assert!(drift.explanation.contains("expected to raise the mean loss by 0.5"), "{}", drift.explanation);
+}
