@@ -441,7 +441,8 @@ impl Round {
             measurement.details.insert("delay_depends_on_outcome".to_owned(), 1.0);
             if maturity.expected < 0.995 {
                 let percent = 100.0 * maturity.expected;
-                let words = format!("; labels of one outcome arrive sooner, {percent:.0} % ought to be there");
+                let words =
+                    format!("; labels of one outcome arrive sooner, {percent:.0} % ought to be there");
                 measurement.explanation.push_str(&words);
             }
         }

@@ -242,7 +242,7 @@ fn the_pareto_tail_is_about_right_a_level_beyond_its_band() {
         let band = NullBand::from_windows(&windows).unwrap();
         beyond += (0..each).filter(|_| band.tail_p_value(draw()).p_value <= 0.001).count();
     }
-    let share = beyond as f64 / f64::from(bands * each as i32);
+    let share = beyond as f64 / f64::from(bands * each);
     assert!(share < 0.002, "{share}");
 }
 

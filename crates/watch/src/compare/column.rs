@@ -291,7 +291,7 @@ pub(super) fn brief(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
         "0".to_owned()
-    } else if size >= 1e6 || size < 1e-3 {
+    } else if !(1e-3..1e6).contains(&size) {
         format!("{value:.2e}")
     } else if size >= 1_000.0 {
         format!("{value:.0}")
