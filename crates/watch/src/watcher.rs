@@ -7,9 +7,7 @@
 use crate::expected::Expected;
 use crate::joint::JointMemory;
 use crate::maturity::Maturity;
-use crate::measure::{
-    Evidence, Finding, LossLimit, Measured, charge, correct, estimated, measure, performance,
-};
+use crate::measure::{Finding, LossLimit, Measured, charge, correct, estimated, measure, performance};
 use crate::monitor::{Memory, share};
 use crate::reference::{ReferenceProfile, watched};
 use jiff::Timestamp;
@@ -293,10 +291,7 @@ impl Round {
                     self.charge_columns(history, &schema, &mut measured);
                 }
                 self.weigh_columns(&mut measured, window);
-                let others = measured
-                    .findings
-                    .iter_mut()
-                    .filter(|found| !matches!(found.evidence, Evidence::Aspects(_)));
+                let others = measured.findings.iter_mut().filter(|found| found.measurement.column.is_empty());
                 others.for_each(|found| self.weigh(found, None));
                 if self.reigned(window) {
                     let expected = expected(&self.model.spec, &schema, history.as_ref());
@@ -483,10 +478,7 @@ impl Round {
     /// Shows a finding to its monitor's memory.
     fn weigh(&mut self, finding: &mut Finding, limit: Option<f64>) {
         let measurement = &finding.measurement;
-        let key = match measurement.column.is_empty() {
-            true => measurement.monitor.to_string(),
-            false => format!("{}:{}", measurement.monitor, measurement.column),
-        };
+        let key = measurement.monitor.to_string();
         let champion = self.model.champion();
         let window = measurement.window;
         let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
