@@ -120,7 +120,8 @@ pub struct Measurement {
     pub ordinary: Option<(f64, f64)>,
     /// How many rows it rests on.
     pub rows: u64,
-    /// Share of the expected labels that had arrived, in `[0, 1]`; only for performance.
+    /// Share of the predictions whose label had arrived, in `[0, 1]`; only for performance. How many ought to have arrived
+    /// is the detail `labels_expected`.
     pub maturity: Option<f64>,
     /// Further numbers: other distances, p-values, effect sizes, evidence.
     pub details: BTreeMap<String, f64>,

@@ -42,8 +42,8 @@ pub struct Timeline {
     pub title: String,
     /// The values.
     pub points: Vec<Point>,
-    /// What was expected, drawn as a dashed line with a name; empty for nothing.
-    pub expected: (String, Vec<Point>),
+    /// What was expected, drawn as a dashed line; empty for nothing.
+    pub expected: Vec<Point>,
     /// Horizontal lines.
     pub levels: Vec<(f64, String)>,
     /// What happened.
@@ -193,7 +193,7 @@ fn place_marks(svg: &mut String, marks: &[Mark], scale: &Scale, rows: usize) {
 impl Timeline {
     /// The plot; empty where no point has a value.
     pub fn svg(&self) -> String {
-        let all = || self.points.iter().chain(&self.expected.1);
+        let all = || self.points.iter().chain(&self.expected);
         let known: Vec<f64> = all().filter_map(|point| point.value).collect();
         let (Some(first), Some(last)) =
             (all().min_by_key(|point| point.at), all().max_by_key(|point| point.at))
@@ -240,7 +240,7 @@ impl Timeline {
             );
         }
         place_marks(&mut svg, &self.marks, &scale, rows);
-        self.expectation(&mut svg, &scale);
+        self.lines(&mut svg, &scale, &self.expected, " expected");
         self.lines(&mut svg, &scale, &self.points, "");
         for point in self.points.iter().filter(|point| self.smooth > 1 || point.alarming) {
             let Some(value) = point.value else { continue };
@@ -282,18 +282,6 @@ impl Timeline {
             };
             let corners: Vec<String> = run.iter().enumerate().map(place).collect();
             let _ = write!(svg, r#"<polyline class="line{class}" points="{}"/>"#, corners.join(" "));
-        }
-    }
-
-    /// What was expected, with its name at the end of the line.
-    fn expectation(&self, svg: &mut String, scale: &Scale) {
-        let (name, points) = &self.expected;
-        self.lines(svg, scale, points, " expected");
-        if let Some((at, value)) = points.iter().rev().find_map(|point| Some((point.at, point.value?))) {
-            let (x, y) = (scale.x(at).min(WIDTH - RIGHT - 2.0), scale.y(value) - 6.0);
-            let name = escape(name);
-            let _ =
-                write!(svg, r#"<text class="axis" x="{x:.1}" y="{y:.1}" text-anchor="end">{name}</text>"#);
         }
     }
 }

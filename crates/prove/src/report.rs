@@ -292,8 +292,7 @@ fn performance(model: &ModelState, latest: &[&Measurement]) -> String {
         model.spec.metric().as_str()
     );
     let levels = floor.or(limit).into_iter().collect();
-    let expected =
-        ("estimated before the labels".to_owned(), points(&of_kind(latest, MonitorKind::Estimate)));
+    let expected = points(&of_kind(latest, MonitorKind::Estimate));
     Timeline { title, points: points(&measured), expected, levels, marks, height: 230.0, smooth: 7 }.svg()
 }
 
@@ -302,7 +301,7 @@ fn plain(latest: &[&Measurement], kind: MonitorKind, title: &str) -> String {
     let chart = Timeline {
         title: title.to_owned(),
         points: points(&measured),
-        expected: Default::default(),
+        expected: Vec::new(),
         levels: Vec::new(),
         marks: Vec::new(),
         height: 80.0,

@@ -13,6 +13,7 @@ pub mod compare;
 pub mod estimate;
 mod expected;
 pub mod joint;
+mod maturity;
 pub mod measure;
 pub mod monitor;
 pub mod reference;

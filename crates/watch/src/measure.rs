@@ -6,6 +6,7 @@ use crate::reference::{
 };
 use std::collections::BTreeMap;
 use steersman_domain::measurement::Reading;
+use steersman_domain::schema::Column;
 use steersman_domain::spec::Metric;
 use steersman_domain::{Measurement, ModelSpec, MonitorKind, Schema, Task, Window};
 use steersman_records::Table;
@@ -14,6 +15,7 @@ use steersman_stats::calibration::{
 };
 use steersman_stats::detector::calibrate;
 use steersman_stats::distance::{cramers_v, hellinger, jensen_shannon, l_infinity, psi};
+use steersman_stats::harm::{CellLoss, marginal_shift};
 use steersman_stats::interval::{Interval, wilson};
 use steersman_stats::metric;
 use steersman_stats::profile::{ColumnProfile, NumericProfile};
@@ -350,6 +352,44 @@ pub struct LossLimit {
     pub limit: f64,
     /// The loss that counts as 1.
     pub scale: f64,
+}
+
+/// Says of a column that drifted what its shift alone is expected to do to the loss: by the losses that the champion had in
+/// its cells, in labelled windows before. Columns that move together are each charged with the whole.
+pub(crate) fn charge(
+    found: &mut Finding,
+    spec: &ModelSpec,
+    column: &Column,
+    learnt: &ReferenceColumn,
+    current: &ColumnWindow,
+    history: &Table,
+) {
+    let (outputs, labels) = (history.numbers(&spec.model.prediction), history.numbers("label"));
+    let values = Cells::of(column, history);
+    let mut losses = vec![CellLoss::default(); current.cells.len()];
+    for row in own(spec, history) {
+        let (Some(output), Some(label)) = (outputs[row], labels[row]) else { continue };
+        if let Some(cell) = learnt.cell(&values, row).and_then(|cell| losses.get_mut(cell)) {
+            cell.update(loss(spec.model.task, output, label));
+        }
+    }
+    let before = counts(&learnt.profile, &learnt.profile);
+    let Ok(shift) = marginal_shift(&losses, &before, &current.cells) else { return };
+    let measurement = &mut found.measurement;
+    measurement.details.insert("expected_loss_change".to_owned(), shift.change.value);
+    measurement.details.insert("share_without_known_loss".to_owned(), shift.uncovered);
+    let (low, high) = (shift.change.low, shift.change.high);
+    measurement.explanation.push_str(&match (low > 0.0, high < 0.0) {
+        (true, _) => {
+            format!("; expected to raise the mean loss by {:.4} ({low:.4} to {high:.4})", shift.change.value)
+        }
+        (_, true) => format!("; expected to lower the mean loss by {:.4}", -shift.change.value),
+        _ => "; no change of the mean loss is expected from it".to_owned(),
+    });
+    if shift.uncovered > 0.1 {
+        let percent = 100.0 * shift.uncovered;
+        measurement.explanation.push_str(&format!(", but of {percent:.0} % of the rows no loss is known"));
+    }
 }
 
 /// The rows that the champion answered.

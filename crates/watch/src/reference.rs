@@ -264,6 +264,24 @@ fn loss(spec: &ModelSpec, schema: &Schema, table: &Table) -> Option<Interval> {
 }
 
 impl ReferenceColumn {
+    /// The cell of one row.
+    pub(crate) fn cell(&self, cells: &Cells, row: usize) -> Option<usize> {
+        match (&self.profile, cells) {
+            (ColumnProfile::Numeric(profile), Cells::Numbers(values)) => values
+                .get(row)
+                .copied()
+                .flatten()
+                .filter(|value| value.is_finite())
+                .map(|value| profile.bins().cell(value)),
+            (ColumnProfile::Categorical(profile), Cells::Texts(values)) => {
+                let value = values.get(row)?.as_ref()?;
+                let known = profile.categories();
+                Some(known.keys().position(|category| category == value).unwrap_or(known.len()))
+            }
+            _ => None,
+        }
+    }
+
     /// What these rows of the column say. Infinite numbers count as missing.
     pub(crate) fn window(
         &self,

@@ -6,15 +6,18 @@
 
 use crate::expected::Expected;
 use crate::joint::JointMemory;
-use crate::measure::{Evidence, Finding, LossLimit, Measured, correct, estimated, measure, performance};
+use crate::maturity::Maturity;
+use crate::measure::{Finding, LossLimit, Measured, charge, correct, estimated, measure, performance};
 use crate::monitor::{Memory, share};
-use crate::reference::ReferenceProfile;
+use crate::reference::{ReferenceProfile, watched};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use steersman_domain::record::Arm;
 use steersman_domain::spec::Metric;
-use steersman_domain::{Actor, Fact, ModelName, MonitorKind, Period, Problem, Schema, Task, Window};
+use steersman_domain::{
+    Actor, Fact, ModelName, ModelSpec, MonitorKind, Period, Problem, Schema, Task, Window,
+};
 use steersman_ledger::state::ModelState;
 use steersman_records::{Arms, Arrival, Item, RecordLog, Scan, Table};
 use steersman_store::{Batch, Draft, MeasurementQuery, MonitorState, Store, WindowRow};
@@ -27,6 +30,10 @@ const PAST_WINDOWS: std::ops::RangeInclusive<usize> = 7..=28;
 const PAST_ROWS: u64 = 5_000;
 /// With this share of the labels a window counts as labelled.
 const LABELLED: f64 = 0.95;
+
+/// A window whose labels are not final is looked at again after a window's length, and taken as it is after so many times
+/// the expected delay.
+const LONGEST_WAIT: i64 = 10;
 
 /// So many windows between the end of the reference and the first one under a champion are caught up with.
 const CAUGHT_UP: usize = 60;
@@ -63,6 +70,8 @@ struct Done {
     /// Windows whose performance was measured, with the labels it rests on and the revision.
     labelled: BTreeMap<Window, (u64, u32)>,
     memories: BTreeMap<String, Memory>,
+    /// Windows whose labels are not final, and when to look again.
+    waiting: BTreeMap<Window, Timestamp>,
     /// Drift and missing values of all columns.
     inputs: Option<JointMemory>,
     /// The quality of the data of all columns.
@@ -189,6 +198,7 @@ impl Watcher {
             .seen
             .keys()
             .filter(|window| mature(window) && !watched.done.labelled.contains_key(window))
+            .filter(|window| watched.done.waiting.get(window).is_none_or(|again| *again <= now))
             .copied()
             .collect();
         let revise = watched.labels_since
@@ -233,6 +243,14 @@ fn stored(model: &ModelName, name: &str, memory: &impl serde::Serialize) -> Resu
     Ok(MonitorState { model: model.clone(), name: name.to_owned(), state })
 }
 
+/// What is expected before the labels, learnt from labelled windows of the past.
+fn expected(spec: &ModelSpec, schema: &Schema, history: Option<&Table>) -> Result<Expected, String> {
+    match history {
+        Some(history) => Expected::learn(spec, schema, history),
+        None => Err("no window of this version has had the time for its labels".to_owned()),
+    }
+}
+
 /// Records before this time are there, as far as one may wait for them. A model that nobody calls any more closes its
 /// windows after the same wait.
 fn watermark(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Timestamp> {
@@ -268,14 +286,15 @@ impl Round {
             let mut measured = measure(&self.reference, &schema, window, &table);
             let revision = self.done.closed.get(&window).map_or(0, |(_, revision)| revision + 1);
             if revision == 0 {
+                let history = self.labelled(log, window)?;
+                if let Some(history) = &history {
+                    self.charge_columns(history, &schema, &mut measured);
+                }
                 self.weigh_columns(&mut measured, window);
-                let others = measured
-                    .findings
-                    .iter_mut()
-                    .filter(|found| !matches!(found.evidence, Evidence::Aspects(_)));
+                let others = measured.findings.iter_mut().filter(|found| found.measurement.column.is_empty());
                 others.for_each(|found| self.weigh(found, None));
                 if self.reigned(window) {
-                    let expected = self.expected(log, &schema, window)?;
+                    let expected = expected(&self.model.spec, &schema, history.as_ref());
                     let limit = loss_limit(&self.model, &self.reference);
                     let spec = &self.model.spec;
                     let mut found = estimated(spec, &schema, window, &table, &expected, limit);
@@ -319,6 +338,21 @@ impl Round {
         Ok(())
     }
 
+    /// Says of the columns that drifted how much it is expected to hurt.
+    fn charge_columns(&self, history: &Table, schema: &Schema, measured: &mut Measured) {
+        let drifted = |found: &&mut Finding| found.measurement.monitor == MonitorKind::Drift && found.matters;
+        let findings = measured.findings.iter_mut().filter(drifted);
+        for found in findings {
+            let name = found.measurement.column.clone();
+            let column = watched(schema).find(|column| column.name == name);
+            if let (Some(column), Some(learnt)) = (column, self.reference.columns.get(&name))
+                && let Some(current) = measured.windows.get(&name)
+            {
+                charge(found, &self.model.spec, column, learnt, current, history);
+            }
+        }
+    }
+
     /// Shows what was found in the columns to the memories of all columns together.
     fn weigh_columns(&mut self, measured: &mut Measured, window: Window) {
         let champion = self.model.champion();
@@ -358,13 +392,19 @@ impl Round {
             if before.is_some_and(|(labels, _)| labels == finding.measurement.rows) {
                 continue;
             }
+            if before.is_none() && !self.labels_are_final(log, window, &mut finding)? {
+                self.done.waiting.insert(window, self.model.spec.watch.window.after(self.now));
+                continue;
+            }
+            self.done.waiting.remove(&window);
             let revision = before.map_or(0, |(_, revision)| revision + 1);
             finding.measurement.revision = revision;
             let partly = finding.measurement.maturity.is_some_and(|share| share < LABELLED);
             if let Some(schema) = self.model.reference.as_ref().map(|reference| reference.schema.clone())
                 && partly
                 && self.reigned(window)
-                && let Ok(expected) = self.expected(log, &schema, window)?
+                && let history = self.labelled(log, window)?
+                && let Ok(expected) = expected(&self.model.spec, &schema, history.as_ref())
             {
                 correct(&mut finding, &self.model.spec, &schema, &table, &expected);
             }
@@ -377,14 +417,37 @@ impl Round {
         Ok(())
     }
 
-    /// What is expected before the labels, learnt from windows that this champion served before `window` and that have had
-    /// the time for their labels.
-    fn expected(
+    /// Whether a window's labels may be taken for all; says in the finding how many were expected by now.
+    fn labels_are_final(
         &self,
         log: &RecordLog,
-        schema: &Schema,
         window: Window,
-    ) -> Result<Result<Expected, String>, Problem> {
+        finding: &mut Finding,
+    ) -> Result<bool, Problem> {
+        let known = self.done.closed.keys().rev().filter(|past| **past <= window);
+        let first = known.take(*PAST_WINDOWS.start()).last().map_or(window.start, |past| past.start);
+        let scan = Scan { from: Some(first), to: Some(window.end), as_of: None, arms: Arms::Served };
+        let table = log.table(&self.name, &scan)?;
+        let now = self.now.as_second();
+        let Some(maturity) = Maturity::of(&self.model.spec, &table, window, now) else { return Ok(true) };
+        let measurement = &mut finding.measurement;
+        measurement.details.insert("labels_expected".to_owned(), maturity.expected);
+        if maturity.depends {
+            measurement.details.insert("delay_depends_on_outcome".to_owned(), 1.0);
+            if maturity.expected < 0.995 {
+                let percent = 100.0 * maturity.expected;
+                let words =
+                    format!("; labels of one outcome arrive sooner, {percent:.0} % ought to be there");
+                measurement.explanation.push_str(&words);
+            }
+        }
+        let waited = now - window.end.as_second();
+        let longest = LONGEST_WAIT * self.model.spec.model.label.expected_delay.seconds();
+        Ok(maturity.is_final() || waited >= longest)
+    }
+
+    /// Records of the windows that this champion served before `window` and that have had the time for their labels.
+    fn labelled(&self, log: &RecordLog, window: Window) -> Result<Option<Table>, Problem> {
         let since = self.model.champions.last().map(|reign| reign.since);
         let delay = self.model.spec.model.label.expected_delay;
         let known = |past: &Window| {
@@ -401,10 +464,10 @@ impl Round {
             (windows, rows) = (windows + 1, rows + count);
         }
         if first.is_none() {
-            return Ok(Err("no window of this version has had the time for its labels".to_owned()));
+            return Ok(None);
         }
         let scan = Scan { from: first, to: last, as_of: None, arms: Arms::Served };
-        Ok(Expected::learn(&self.model.spec, schema, &log.table(&self.name, &scan)?))
+        log.table(&self.name, &scan).map(Some)
     }
 
     /// Whether one and the same version served all through a window.
@@ -415,10 +478,7 @@ impl Round {
     /// Shows a finding to its monitor's memory.
     fn weigh(&mut self, finding: &mut Finding, limit: Option<f64>) {
         let measurement = &finding.measurement;
-        let key = match measurement.column.is_empty() {
-            true => measurement.monitor.to_string(),
-            false => format!("{}:{}", measurement.monitor, measurement.column),
-        };
+        let key = measurement.monitor.to_string();
         let champion = self.model.champion();
         let window = measurement.window;
         let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
