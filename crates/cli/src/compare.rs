@@ -1,10 +1,9 @@
 //! `steersman compare`: two data sets, once, without config or server.
 
-use crate::output::{self, Output, note, table};
+use crate::output::{self, Deliver, note, read_both, table};
 use crate::progress::steps;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
 use steersman_domain::comparison::{ColumnComparison, Comparison, Side};
 use steersman_domain::schema::DataKind;
 use steersman_records::frame::{Frame, Selection};
@@ -58,15 +57,8 @@ pub(crate) struct CompareArgs {
     /// How often anything may be called drifted when nothing changed, for all columns together.
     #[arg(long, default_value_t = Options::default().level, value_name = "P")]
     level: f64,
-    /// Write the result as JSON to this file; `-` prints it instead of the table.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a report with plots to this file.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// How the result is printed.
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    deliver: Deliver,
     /// List all columns, also those that are as usual when there are many.
     #[arg(long)]
     all: bool,
@@ -108,27 +100,12 @@ pub(crate) fn run(args: &CompareArgs) -> Result<bool> {
     // The current side may lack the truth, which comes later.
     let (own, other) = (selection(args, true), selection(args, false));
     let bar = steps("reading");
-    let (reference, current) = std::thread::scope(|scope| {
-        let current = scope.spawn(|| Frame::read(&args.current, &other));
-        (Frame::read(&args.reference, &own), current.join())
-    });
-    let reference = reference?;
-    let current = current.map_err(|_| anyhow::anyhow!("reading `{}` ended early", args.current))??;
+    let (reference, current) = read_both((&args.reference, &own), (&args.current, &other))?;
     bar.say("comparing");
     let found = compare(&reference, &current, &options, &|done, all| bar.at(done, all))?;
     bar.finish();
-    let json = serde_json::to_string_pretty(&found)?;
-    if let Some(path) = &args.html {
-        let page = steersman_prove::comparison::html(&found, env!("CARGO_PKG_VERSION"))?;
-        std::fs::write(path, page).with_context(|| format!("cannot write `{}`", path.display()))?;
-    }
-    let to_pipe = args.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
-    if let Some(path) = args.json.as_ref().filter(|_| !to_pipe) {
-        std::fs::write(path, &json).with_context(|| format!("cannot write `{}`", path.display()))?;
-    }
-    if to_pipe || args.output == Output::Json {
-        note(&json);
-    } else {
+    let page = || steersman_prove::comparison::html(&found, env!("CARGO_PKG_VERSION"));
+    if args.deliver.write(&found, page)? {
         print(&found, &reference, args);
     }
     Ok(!found.drifted)
@@ -224,7 +201,7 @@ fn print(found: &Comparison, reference: &Frame, args: &CompareArgs) {
         output::warn(text);
     }
     note(&format!("{:<10} {}", if found.drifted { "DRIFTED" } else { "as usual" }, found.summary));
-    if let Some(path) = &args.html {
+    if let Some(path) = &args.deliver.html {
         note(&format!("report     {}", path.display()));
     }
 }

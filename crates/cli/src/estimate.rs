@@ -1,14 +1,13 @@
 //! `steersman estimate`: how good predictions are before their labels are there, once, without config or server.
 
-use crate::output::{self, Output, note, table};
+use crate::output::{self, Deliver, note, read_both, table};
 use crate::progress::steps;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use std::path::PathBuf;
 use steersman_domain::estimation::{Basis, Estimation, EstimationTask, LabelledSide, MetricEstimate};
 use steersman_domain::{Period, Problem};
-use steersman_records::frame::{Frame, Selection};
+use steersman_records::frame::Selection;
 use steersman_stats::metric::Cells;
 use steersman_watch::estimate::{Options, estimate};
 
@@ -82,15 +81,8 @@ pub(crate) struct EstimateArgs {
     /// Alarm when this metric is beyond this value: below it, or for a loss above it (repeatable).
     #[arg(long = "floor", value_name = "METRIC=VALUE", value_parser = floor)]
     floors: Vec<(String, f64)>,
-    /// Write the result as JSON to this file; `-` prints it instead of the table.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a report with plots to this file.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// How the result is printed.
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    deliver: Deliver,
 }
 
 /// What is predicted.
@@ -171,28 +163,12 @@ pub(crate) fn run(args: &EstimateArgs) -> Result<bool> {
     };
     let selection = Selection { condition: args.condition.clone(), ..Selection::default() };
     let bar = steps("reading");
-    // Both sides are read at the same time.
-    let (reference, current) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| Frame::read(&args.current, &selection));
-        (Frame::read(&args.reference, &selection), other.join())
-    });
-    let reference = reference?;
-    let current = current.map_err(|_| anyhow::anyhow!("reading `{}` ended early", args.current))??;
+    let (reference, current) = read_both((&args.reference, &selection), (&args.current, &selection))?;
     bar.say("estimating");
     let found = estimate(&reference, &current, &options, &|done, all| bar.at(done, all))?;
     bar.finish();
-    let json = serde_json::to_string_pretty(&found)?;
-    if let Some(path) = &args.html {
-        let page = steersman_prove::estimation::html(&found, env!("CARGO_PKG_VERSION"))?;
-        std::fs::write(path, page).with_context(|| format!("cannot write `{}`", path.display()))?;
-    }
-    let to_pipe = args.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
-    if let Some(path) = args.json.as_ref().filter(|_| !to_pipe) {
-        std::fs::write(path, &json).with_context(|| format!("cannot write `{}`", path.display()))?;
-    }
-    if to_pipe || args.output == Output::Json {
-        note(&json);
-    } else {
+    let page = || steersman_prove::estimation::html(&found, env!("CARGO_PKG_VERSION"));
+    if args.deliver.write(&found, page)? {
         print(&found, args);
     }
     Ok(!found.worse)
@@ -276,7 +252,7 @@ fn print(found: &Estimation, args: &EstimateArgs) {
     }
     note(&format!("{:<10} {}", "blind", found.blind));
     note(&format!("{:<10} {}", if found.worse { "WORSE" } else { "on course" }, found.summary));
-    if let Some(path) = &args.html {
+    if let Some(path) = &args.deliver.html {
         note(&format!("{:<10} {}", "report", path.display()));
     }
 }

@@ -1,10 +1,9 @@
 //! `steersman tune`: monitor and retrain policies replayed on labelled history.
 
-use crate::output::{self, Output, note, table};
+use crate::output::{self, Deliver, note, table};
 use crate::progress::steps;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{ArgAction, Args, ValueEnum};
-use std::path::PathBuf;
 use std::time::Instant;
 use steersman_domain::tuning::{PolicyResult, Tuning};
 use steersman_domain::{Period, Problem, Task};
@@ -72,15 +71,8 @@ pub(crate) struct TuneArgs {
     /// A loss is acceptable up to this many times what a version showed before it served.
     #[arg(long, default_value_t = Options::new("", "").tolerance, value_name = "RATIO")]
     tolerance: f64,
-    /// Write the result as JSON to this file; `-` prints it instead of the table.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a report with plots to this file.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// How the result is printed.
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    deliver: Deliver,
     /// Give the lines of the spec for this policy instead of the recommended one.
     #[arg(long, value_name = "POLICY")]
     choose: Option<String>,
@@ -147,18 +139,8 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
         Some(name) => chosen(&found, name)?,
         None => &found.spec,
     };
-    let json = serde_json::to_string_pretty(&found)?;
-    if let Some(path) = &args.html {
-        let page = steersman_prove::tuning::html(&found, env!("CARGO_PKG_VERSION"))?;
-        std::fs::write(path, page).with_context(|| format!("cannot write `{}`", path.display()))?;
-    }
-    let to_pipe = args.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
-    if let Some(path) = args.json.as_ref().filter(|_| !to_pipe) {
-        std::fs::write(path, &json).with_context(|| format!("cannot write `{}`", path.display()))?;
-    }
-    if to_pipe || args.output == Output::Json {
-        note(&json);
-    } else {
+    let page = || steersman_prove::tuning::html(&found, env!("CARGO_PKG_VERSION"));
+    if args.deliver.write(&found, page)? {
         print(&found, args, spec, started.elapsed().as_secs_f64());
     }
     Ok(())
@@ -233,7 +215,7 @@ fn print(found: &Tuning, args: &TuneArgs, spec: &str, seconds: f64) {
     for text in &found.notes {
         output::warn(text);
     }
-    if let Some(path) = &args.html {
+    if let Some(path) = &args.deliver.html {
         note(&format!("\nreport     {}", path.display()));
     }
 }

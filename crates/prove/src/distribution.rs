@@ -248,7 +248,7 @@ pub(crate) fn performance(title: &str, name: &str, chunks: &[Chunk], whole: &Met
         })
         .collect();
     let levels: Vec<(f64, &str)> =
-        [(whole.reference.map(|band| band.value), "level"), (whole.floor, "level floor")]
+        [(whole.reference.map(|band| band.value), "usual"), (whole.floor, "usual floor")]
             .into_iter()
             .filter_map(|(level, class)| Some((level?, class)))
             .collect();
