@@ -6,7 +6,7 @@
 //! that the next alarm needs evidence of its own.
 //!
 //! Forecasts follow the windows, but not those of a column whose signal is open: a change must not become ordinary while
-//! it is being looked at. After [`NEW_NORMAL`] windows they follow again.
+//! it is being looked at. After `NEW_NORMAL` windows they follow again.
 
 use crate::measure::{Evidence, Finding};
 use crate::reference::Levels;
