@@ -91,7 +91,16 @@ impl Up {
 }
 
 impl Drop for Up {
+    /// Ends it as Ctrl-C does, so that its model servers end too.
     fn drop(&mut self) {
+        let _ = std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while Instant::now() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -216,7 +225,7 @@ fn killed_during_training_it_goes_on_and_serves_and_records_calls() {
     assert_eq!((code, out.trim()), (0, "[]"));
     let (code, _, err) = run(&["approve", "rol-0123456789ab", "--server", &up.page]);
     assert!(code == 2 && err.contains("no rollout `rol-0123456789ab` is under way"), "{err}");
-    up.kill();
+    drop(up);
     assert_eq!(run(&["verify", "log", "--dir", dir.path().join("state").to_str().unwrap()]).0, 0);
 }
 
