@@ -1,6 +1,7 @@
 //! Plots of two distributions: the reference as a grey area or bar, the current data as a coloured line or bar.
 
-use crate::chart::{dates, escape, number, ticks};
+use crate::chart::{dates, escape, number};
+use crate::plot::{Frame, Layout};
 use std::fmt::Write as _;
 use steersman_domain::comparison::{Both, TimelinePoint};
 use steersman_domain::estimation::{Band, Basis, CalibrationBin, Chunk, FromLabels, MetricEstimate};
@@ -12,64 +13,14 @@ const RIGHT: f64 = 8.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 22.0;
 
-/// The plot's frame: where values lie.
-struct Frame {
-    height: f64,
-    x: (f64, f64),
-    y: (f64, f64),
-}
-
-impl Frame {
-    fn x(&self, value: f64) -> f64 {
-        let share = (value - self.x.0) / (self.x.1 - self.x.0).max(f64::MIN_POSITIVE);
-        LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        let share = (value - self.y.0) / (self.y.1 - self.y.0).max(f64::MIN_POSITIVE);
-        self.height - BOTTOM - share.clamp(0.0, 1.0) * (self.height - BOTTOM - TOP)
-    }
-
-    fn open(&self, title: &str) -> String {
-        let title = escape(title);
-        format!(
-            r#"<svg class="chart small" viewBox="0 0 {WIDTH} {}" role="img" aria-label="{title}"><title>{title}</title>"#,
-            self.height
-        )
-    }
-
-    fn grid(&self, svg: &mut String, percent: bool) {
-        for tick in ticks(self.y.0, self.y.1) {
-            let y = self.y(tick);
-            let label = if percent { format!("{} %", number(100.0 * tick)) } else { number(tick) };
-            let _ = write!(
-                svg,
-                r#"<line class="grid" x1="{LEFT}" x2="{:.1}" y1="{y:.1}" y2="{y:.1}"/><text class="axis" x="{:.1}" y="{:.1}" text-anchor="end">{label}</text>"#,
-                WIDTH - RIGHT,
-                LEFT - 5.0,
-                y + 4.0
-            );
-        }
-    }
-
-    fn values_below(&self, svg: &mut String) {
-        for tick in ticks(self.x.0, self.x.1) {
-            let _ = write!(
-                svg,
-                r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
-                self.x(tick),
-                self.height - 6.0,
-                number(tick)
-            );
-        }
-    }
-}
+const SMALL: Layout =
+    Layout { class: "chart small", width: WIDTH, left: LEFT, right: RIGHT, top: TOP, bottom: BOTTOM };
 
 /// Two distributions over each other.
 pub(crate) fn histogram(title: &str, edges: &[f64], shares: &Both<Vec<f64>>) -> String {
     let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return String::new() };
     let top = shares.reference.iter().chain(&shares.current).copied().fold(0.0, f64::max);
-    let frame = Frame { height: 170.0, x: (*first, *last), y: (0.0, (1.05 * top).max(1e-9)) };
+    let frame = Frame { layout: SMALL, height: 170.0, x: (*first, *last), y: (0.0, (1.05 * top).max(1e-9)) };
     let mut svg = frame.open(title);
     frame.grid(&mut svg, true);
     frame.values_below(&mut svg);
@@ -98,7 +49,7 @@ pub(crate) fn quantiles(title: &str, pairs: &[(f64, f64)]) -> String {
     if finite.len() < 2 || low >= high {
         return String::new();
     }
-    let frame = Frame { height: 170.0, x: (low, high), y: (low, high) };
+    let frame = Frame { layout: SMALL, height: 170.0, x: (low, high), y: (low, high) };
     let mut svg = frame.open(title);
     frame.grid(&mut svg, false);
     frame.values_below(&mut svg);
@@ -175,7 +126,12 @@ pub(crate) fn course(title: &str, points: &[TimelinePoint], percent: bool) -> St
         (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     let pad = ((high - low) * 0.12).max(high.abs() * 0.01).max(1e-9);
     (low, high) = (if low >= 0.0 { (low - pad).max(0.0) } else { low - pad }, high + pad);
-    let frame = Frame { height: 170.0, x: (micros(first) as f64, micros(last) as f64), y: (low, high) };
+    let frame = Frame {
+        layout: SMALL,
+        height: 170.0,
+        x: (micros(first) as f64, micros(last) as f64),
+        y: (low, high),
+    };
     let mut svg = frame.open(title);
     frame.grid(&mut svg, percent);
     for (at, label) in dates(micros(first), micros(last)).into_iter().step_by(2) {
@@ -263,6 +219,7 @@ pub(crate) fn performance(title: &str, name: &str, chunks: &[Chunk], whole: &Met
     let pad = ((high - low) * 0.08).max(high.abs() * 0.005).max(1e-9);
     let places = || bands.iter().map(|(_, at, ..)| *at);
     let frame = Frame {
+        layout: SMALL,
         height: 200.0,
         x: (places().fold(f64::INFINITY, f64::min), places().fold(f64::NEG_INFINITY, f64::max)),
         y: (if low >= 0.0 { (low - pad).max(0.0) } else { low - pad }, high + pad),
@@ -331,7 +288,7 @@ pub(crate) fn reliability(curve: &[CalibrationBin]) -> String {
     if curve.len() < 2 {
         return String::new();
     }
-    let frame = Frame { height: 230.0, x: (0.0, 1.0), y: (0.0, 1.0) };
+    let frame = Frame { layout: SMALL, height: 230.0, x: (0.0, 1.0), y: (0.0, 1.0) };
     let mut svg = frame.open("Scores against shares of positives");
     frame.grid(&mut svg, false);
     frame.values_below(&mut svg);

@@ -13,6 +13,7 @@ pub mod comparison;
 pub mod delivery;
 mod distribution;
 pub mod estimation;
+mod plot;
 pub mod report;
 pub mod story;
 pub mod tuning;

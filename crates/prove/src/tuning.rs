@@ -1,6 +1,7 @@
 //! The report of a replay of policies: one HTML page that needs nothing else.
 
-use crate::chart::{dates, escape, number, ticks};
+use crate::chart::{dates, escape};
+use crate::plot::{Frame, Layout};
 use askama::Template;
 use std::fmt::Write as _;
 use steersman_domain::time::micros;
@@ -11,6 +12,8 @@ const LEFT: f64 = 56.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
+const WIDE: Layout =
+    Layout { class: "chart", width: WIDTH, left: LEFT, right: RIGHT, top: TOP, bottom: BOTTOM };
 /// Chunks whose mean the lines over time show, at most.
 const SMOOTH: usize = 5;
 
@@ -126,53 +129,6 @@ fn brief(loss: f64) -> String {
     if loss.abs() >= 10.0 { format!("{loss:.1}") } else { format!("{loss:.4}") }
 }
 
-/// Where things lie on a plot.
-struct Plot {
-    height: f64,
-    x: (f64, f64),
-    y: (f64, f64),
-}
-
-impl Plot {
-    fn x(&self, value: f64) -> f64 {
-        let share = (value - self.x.0) / (self.x.1 - self.x.0).max(f64::MIN_POSITIVE);
-        LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        let share = (value - self.y.0) / (self.y.1 - self.y.0).max(f64::MIN_POSITIVE);
-        self.height - BOTTOM - share.clamp(0.0, 1.0) * (self.height - BOTTOM - TOP)
-    }
-
-    fn open(&self, title: &str) -> String {
-        let title = escape(title);
-        let mut svg = format!(
-            r#"<svg class="chart" viewBox="0 0 {WIDTH} {}" role="img" aria-label="{title}"><title>{title}</title>"#,
-            self.height
-        );
-        for tick in ticks(self.y.0, self.y.1) {
-            let y = self.y(tick);
-            let _ = write!(
-                svg,
-                r#"<line class="grid" x1="{LEFT}" x2="{:.1}" y1="{y:.1}" y2="{y:.1}"/><text class="axis" x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
-                WIDTH - RIGHT,
-                LEFT - 6.0,
-                y + 4.0,
-                number(tick)
-            );
-        }
-        svg
-    }
-
-    fn below(&self, svg: &mut String, x: f64, label: &str) {
-        let _ = write!(
-            svg,
-            r#"<text class="axis" x="{x:.1}" y="{:.1}" text-anchor="middle">{label}</text>"#,
-            self.height - BOTTOM + 16.0
-        );
-    }
-}
-
 /// A range with some room around it.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) =
@@ -189,8 +145,9 @@ fn scatter(found: &Tuning) -> String {
     let best = found.best.iter().filter(|schedule| schedule.trainings <= most);
     let losses =
         found.policies.iter().map(|policy| policy.loss).chain(best.clone().map(|schedule| schedule.loss));
-    let plot = Plot { height: 440.0, x: (-0.3, place(most) * 1.03), y: range(losses) };
+    let plot = Frame { layout: WIDE, height: 440.0, x: (-0.3, place(most) * 1.03), y: range(losses) };
     let mut svg = plot.open("Trainings against mean loss, one dot a policy");
+    plot.grid(&mut svg, false);
     for tick in [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512].into_iter().filter(|tick| *tick <= most) {
         plot.below(&mut svg, plot.x(place(tick)), &tick.to_string());
     }
@@ -301,7 +258,8 @@ fn course(found: &Tuning) -> String {
         ("is", value(|chunk| chunk.recommended)),
     ];
     let (from, to) = (micros(first.from), micros(last.to));
-    let plot = Plot {
+    let plot = Frame {
+        layout: WIDE,
         height: 320.0,
         x: (from as f64, to as f64),
         y: range(lines.iter().flat_map(|(_, values)| values.iter().copied())),
@@ -309,6 +267,7 @@ fn course(found: &Tuning) -> String {
     let mut svg = plot.open(
         "Loss over time of never retraining, the recommended policy and the best schedule in hindsight",
     );
+    plot.grid(&mut svg, false);
     for (at, label) in dates(from, to) {
         plot.below(&mut svg, plot.x(micros(at) as f64), &label);
     }
