@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use steersman_domain::{ModelSpec, Period};
-use steersman_server::{Clock, Options, Platform, api};
+use steersman_server::{Clock, IngestLimits, Options, Platform, api};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The file that is read when none is named.
@@ -55,6 +55,50 @@ struct Config {
     dead_man: Period,
     /// Specs to apply on the way up.
     apply: Vec<PathBuf>,
+    /// How much telemetry may be on its way at once.
+    ingest: IngestConfig,
+}
+
+/// `[ingest]` in `steersman.toml`; sizes in MiB.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct IngestConfig {
+    /// The largest body, packed and unpacked.
+    largest_body: u32,
+    /// Bodies under way in the process; beyond that senders are told to come again.
+    in_flight: u32,
+    /// Bodies under way for one model.
+    in_flight_per_model: u32,
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        let mib = |bytes: u64| u32::try_from(bytes / MIB).unwrap_or(u32::MAX);
+        let IngestLimits { largest_body, in_flight, in_flight_per_model } = IngestLimits::default();
+        Self {
+            largest_body: mib(largest_body),
+            in_flight: mib(in_flight),
+            in_flight_per_model: mib(in_flight_per_model),
+        }
+    }
+}
+
+impl IngestConfig {
+    fn limits(self) -> Result<IngestLimits> {
+        ensure!(
+            (1..=1_024).contains(&self.largest_body),
+            "`ingest.largest_body` is {} MiB; it can be 1 to 1024",
+            self.largest_body
+        );
+        let bytes = |mib: u32| u64::from(mib) * MIB;
+        Ok(IngestLimits {
+            largest_body: bytes(self.largest_body),
+            in_flight: bytes(self.in_flight),
+            in_flight_per_model: bytes(self.in_flight_per_model),
+        })
+    }
 }
 
 impl Default for Config {
@@ -66,6 +110,7 @@ impl Default for Config {
             every: Period::from_seconds(1),
             dead_man: Period::from_seconds(30),
             apply: Vec::new(),
+            ingest: IngestConfig::default(),
         }
     }
 }
@@ -101,6 +146,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         gateway: config.gateway,
         clock: Clock::System,
         dead_man: config.dead_man.duration(),
+        ingest: config.ingest.limits()?,
     };
     let platform = Platform::open(options).await?;
     let result = serve(&platform, &config, specs).await;

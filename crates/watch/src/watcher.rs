@@ -13,13 +13,13 @@ use crate::reference::{ReferenceProfile, watched};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use steersman_domain::record::Arm;
 use steersman_domain::spec::Metric;
+use steersman_domain::time::from_micros;
 use steersman_domain::{
     Actor, Fact, ModelName, ModelSpec, MonitorKind, Period, Problem, Schema, Task, Window,
 };
 use steersman_ledger::state::ModelState;
-use steersman_records::{Arms, Arrival, Item, RecordLog, Scan, Table};
+use steersman_records::{Arms, Fresh, RecordLog, Scan, Table};
 use steersman_store::{Batch, Draft, MeasurementQuery, MonitorState, Store, WindowRow};
 
 /// The performance of this many last windows is measured again when labels arrive late.
@@ -130,20 +130,31 @@ impl Watcher {
     }
 
     /// Takes note of what arrived.
-    pub fn note(&self, name: &ModelName, arrivals: &[Arrival]) {
+    pub fn note(&self, name: &ModelName, fresh: &Fresh) -> Result<(), Problem> {
+        let served = fresh.served_times()?;
         let mut models = self.lock();
-        let Some(watched) = models.get_mut(name) else { return };
-        for arrival in arrivals {
-            match &arrival.item {
-                Item::Record(record) if record.arm != Some(Arm::Shadow) => {
-                    *watched.seen.entry(Window::holding(record.time, watched.window)).or_default() += 1;
-                    watched.last_event = watched.last_event.max(Some(record.time));
-                    watched.last_arrival = watched.last_arrival.max(Some(arrival.received_at));
+        let Some(watched) = models.get_mut(name) else { return Ok(()) };
+        // Neighbours mostly lie in the same window.
+        let mut current: Option<(Window, u64)> = None;
+        for (time, received_at) in served {
+            let (at, arrived) = (from_micros(time), from_micros(received_at));
+            watched.last_event = watched.last_event.max(Some(at));
+            watched.last_arrival = watched.last_arrival.max(Some(arrived));
+            match &mut current {
+                Some((window, rows)) if window.contains(at) => *rows += 1,
+                _ => {
+                    let next = (Window::holding(at, watched.window), 1);
+                    if let Some((window, rows)) = current.replace(next) {
+                        *watched.seen.entry(window).or_default() += rows;
+                    }
                 }
-                Item::Record(_) => {}
-                Item::Label(_) => watched.labels_since = true,
             }
         }
+        if let Some((window, rows)) = current {
+            *watched.seen.entry(window).or_default() += rows;
+        }
+        watched.labels_since |= !fresh.labels.is_empty();
+        Ok(())
     }
 
     /// What is due now: windows to close, performance to measure, signals to raise or clear.

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use steersman_domain::{ModelName, ModelSpec};
-use steersman_server::{Clock, Options, Platform};
+use steersman_server::{Clock, IngestLimits, Options, Platform};
 
 /// The whole loop on a year of real flights.
 ///
@@ -85,6 +85,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
         clock: Clock::stepped(flights::start()),
         // The replay beats every step; a training may take longer than one.
         dead_man: Duration::from_secs(60),
+        ingest: IngestLimits::default(),
     };
     let platform = Platform::open(options).await?;
     let page = crate::up::serve_pages(&platform, args.listen).await?;

@@ -2,25 +2,32 @@
 //!
 //! - [`Platform::open`] brings everything up from a folder: the state is folded from the ledger, records are recovered
 //!   from their log, orphaned processes are ended.
-//! - `ingest` takes records, labels and the gateway's captures in.
+//! - `ingest` takes records, labels and the gateway's captures in, under the limits of `admission`; `events` pairs the two
+//!   halves of a call that others saw, and `calls` makes records of calls.
 //! - `steer` is one turn of the loop: watch, decide, write facts, act.
 //! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
 //! - `commands` is what people ask for: apply a spec, register a version, approve; `report` writes reports.
 //!
 //! INVARIANT: facts are written under one lock, and the state in memory is the fold of exactly the facts on disk.
 
+mod admission;
+mod calls;
 mod clock;
 mod commands;
+mod events;
 mod ingest;
 mod jobs;
 mod report;
 mod routes;
 mod steer;
 
+pub use admission::{Admission, IngestLimits, Ticket};
 pub use clock::Clock;
 pub use commands::{Applied, Registration};
-pub use ingest::{Ingested, Rejection};
+pub use events::{Event, EventCounts, EventKind};
+pub use ingest::{Body, Ingested};
 
+use events::Events;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -30,11 +37,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use steersman_act::server::Servers;
 use steersman_decide::{Intent, Judge};
+use steersman_domain::time::from_micros;
 use steersman_domain::{Actor, Entry, Fact, ModelName, ModelSpec, Problem, RolloutId, RunId, Version};
 use steersman_gateway::Gateway;
 use steersman_ledger::state::{ModelState, State};
 use steersman_records::reference::{Reference, read_reference};
-use steersman_records::{Arrival, Item, RecordLog};
+use steersman_records::{Arrival, Detail, Item, RecordLog};
 use steersman_store::{Batch, Draft, Store};
 use steersman_watch::{ReferenceProfile, Watcher};
 use tokio::sync::mpsc;
@@ -54,6 +62,8 @@ pub struct Options {
     pub clock: Clock,
     /// After how long without a judge the gateway takes a candidate's traffic away.
     pub dead_man: Duration,
+    /// How much telemetry may be on its way at once.
+    pub ingest: IngestLimits,
 }
 
 /// A running platform; clones share it.
@@ -77,6 +87,9 @@ struct Inner {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     ingested: AtomicU64,
     capture_failures: AtomicU64,
+    admission: Arc<Admission>,
+    events: Events,
+    stopping: tokio::sync::watch::Sender<bool>,
 }
 
 /// What is known of a model beside the ledger: all of it can be made again from records and facts.
@@ -115,6 +128,7 @@ impl Platform {
         let records = options.dir.join("records");
         let log = blocking(move || RecordLog::open(&records)).await?;
         let (captures, queue) = mpsc::channel(CAPTURE_QUEUE);
+        let (events, pairs) = Events::new();
         let gateway_config = steersman_gateway::Config {
             listen: options.gateway,
             dead_man: options.dead_man,
@@ -138,6 +152,9 @@ impl Platform {
                 tasks: Mutex::new(Vec::new()),
                 ingested: AtomicU64::new(0),
                 capture_failures: AtomicU64::new(0),
+                admission: Arc::new(Admission::new(options.ingest)),
+                events,
+                stopping: tokio::sync::watch::Sender::new(false),
             }),
         };
         let models: Vec<ModelName> = platform.state().models.keys().cloned().collect();
@@ -145,6 +162,7 @@ impl Platform {
             platform.load_model(model).await?;
         }
         platform.start_capture(queue);
+        platform.start_events(pairs);
         platform
             .write("act", Fact::PlatformStarted { program: env!("CARGO_PKG_VERSION").to_owned() })
             .await?;
@@ -192,12 +210,17 @@ impl Platform {
         for (_, job) in lock(&self.inner.jobs).drain() {
             job.abort();
         }
+        self.inner.stopping.send_replace(true);
         // The capture task ends by itself once the gateway has dropped its end of the queue.
         let tasks: Vec<_> = lock(&self.inner.tasks).drain(..).collect();
         for mut task in tasks {
             if tokio::time::timeout(Duration::from_secs(5), &mut task).await.is_err() {
                 task.abort();
             }
+        }
+        let log = self.inner.log.clone();
+        if let Err(problem) = blocking(move || log.flush()).await {
+            tracing::warn!(%problem, "records stay in the write-ahead log");
         }
         self.inner.servers.stop_all().await;
         self.inner.store.close().await;
@@ -326,30 +349,32 @@ impl Platform {
     /// Takes in what arrived since the last time, in order of arrival: the judge and the watcher always see the same
     /// sequence, however the platform was interrupted.
     async fn catch_up(&self, name: &ModelName) -> Result<(), Problem> {
-        let Some(from) = lock(&self.inner.models).get(name).map(|live| live.cursor) else { return Ok(()) };
-        let (log, model) = (self.inner.log.clone(), name.clone());
-        let arrivals = blocking(move || log.arrivals(&model, from)).await?;
-        if arrivals.is_empty() {
-            return Ok(());
-        }
-        self.inner.watcher.note(name, &arrivals);
-        let state = self.state();
-        let started = state.model(name)?.active_rollout().map(|rollout| rollout.started_at);
-        let mut models = lock(&self.inner.models);
-        let Some(live) = models.get_mut(name) else { return Ok(()) };
-        for arrival in &arrivals {
-            live.cursor = arrival.seq + 1;
-            match &arrival.item {
-                Item::Record(record) => live.last_record = live.last_record.max(Some(record.time)),
-                Item::Label(label) => live.last_label = live.last_label.max(Some(label.time)),
+        loop {
+            let known = lock(&self.inner.models).get(name).map(|live| (live.cursor, live.judge.is_some()));
+            let Some((from, judged)) = known else { return Ok(()) };
+            // Only a judge looks at whole rows.
+            let detail = if judged { Detail::All } else { Detail::Times };
+            let (log, model) = (self.inner.log.clone(), name.clone());
+            let fresh = blocking(move || {
+                let Some(fresh) = log.fresh(&model, from, detail)? else { return Ok(None) };
+                let rows = if judged { fresh.arrivals(&log.schema(&model)?)? } else { Vec::new() };
+                Ok(Some((fresh, rows)))
+            });
+            let Some((fresh, arrivals)) = fresh.await? else { return Ok(()) };
+            self.inner.watcher.note(name, &fresh)?;
+            let state = self.state();
+            let started = state.model(name)?.active_rollout().map(|rollout| rollout.started_at);
+            let (last_record, last_label) = fresh.latest()?;
+            let mut models = lock(&self.inner.models);
+            let Some(live) = models.get_mut(name) else { return Ok(()) };
+            live.cursor = fresh.until;
+            live.last_record = live.last_record.max(last_record.map(from_micros));
+            live.last_label = live.last_label.max(last_label.map(from_micros));
+            if let (Some((_, judge)), Some(started)) = (&mut live.judge, started) {
+                let judged = arrivals.iter().filter(|arrival| arrival.received_at >= started);
+                judged.for_each(|arrival| feed(judge, arrival));
             }
-            if let (Some((_, judge)), Some(started)) = (&mut live.judge, started)
-                && arrival.received_at >= started
-            {
-                feed(judge, arrival);
-            }
         }
-        Ok(())
     }
 
     // Where a model's files lie.
