@@ -1,13 +1,15 @@
 //! The record log: predictions and labels taken in durably, kept as Parquet segments, joined and cut into snapshots.
 //!
 //! Each model has its own log. [`intake`] reads bodies of any format into columns. An append goes to a write-ahead log and
-//! is on disk before it is acknowledged (`wal`); from time to time the tail becomes a pair of Parquet files (`segment`).
-//! Every arrival has a position, so readers follow the log from where they stopped ([`RecordLog::fresh`]).
+//! is on disk before it is acknowledged (`wal`); from time to time the tail becomes a pair of Parquet files that a
+//! catalogue names ([`archive`]), in a folder or a bucket, which several replicas may share. Every arrival has a position
+//! in its replica's log, so readers follow from where they stopped ([`RecordLog::fresh`]).
 //! [`RecordLog::view`] is everything at one moment, [`RecordLog::table`] joins records with the labels known at a time,
 //! and [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
 //!
 //! [`frame::Frame`] reads the data files that people bring.
 
+pub mod archive;
 mod codec;
 pub mod frame;
 pub mod intake;
@@ -15,12 +17,13 @@ mod log;
 mod quarantine;
 pub mod reference;
 mod rows;
-mod segment;
 mod snapshot;
 mod table;
 mod wal;
 
-pub use log::{Appended, Detail, Fresh, Limits, LogStats, RecordLog, Recovery, SegmentFiles, View};
+pub use log::{
+    Appended, Compacted, Cursor, Detail, Dropped, Erase, Fresh, Limits, LogStats, RecordLog, Recovery, SegmentFiles, View,
+};
 pub use quarantine::Quarantined;
 pub use rows::{Kind, Refusal, Refusals, Rows};
 pub use snapshot::Snapshot;

@@ -100,6 +100,21 @@ impl Quarantine {
         OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(lines)
     }
 
+    /// Forgets all rows.
+    pub(crate) fn clear(&self) -> Result<(), Problem> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.latest.clear();
+        for path in [&earlier(&self.path), &self.path] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Problem::io("remove", path, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Latest first.
     pub(crate) fn latest(&self) -> Vec<Quarantined> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

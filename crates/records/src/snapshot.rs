@@ -5,7 +5,7 @@
 
 use crate::codec::{times, value, values};
 use crate::log::RecordLog;
-use crate::segment::write_parquet;
+use crate::archive::write_parquet;
 use crate::table::{Arms, Scan, Table};
 use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema as ArrowSchema};

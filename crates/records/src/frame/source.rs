@@ -186,7 +186,7 @@ fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, Problem> {
 }
 
 fn from_parquet(bytes: Vec<u8>, wanted: &[String]) -> Result<Part, Problem> {
-    from_batches(crate::segment::parquet_batches(bytes::Bytes::from(bytes), wanted)?)
+    from_batches(crate::archive::parquet_batches(bytes::Bytes::from(bytes), wanted)?)
 }
 
 fn arrow_batches(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, Problem> {

@@ -6,7 +6,7 @@
 use crate::Kind;
 use crate::codec::Columns;
 use arrow::array::{Array as _, RecordBatch};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 use steersman_domain::Problem;
 use steersman_domain::record::Arm;
@@ -62,13 +62,19 @@ impl Hasher for Folded {
 
 type Folding = BuildHasherDefault<Folded>;
 
+/// For each replica the positions of rows that another row of the same id stands before.
+pub(super) type Doubles = BTreeMap<String, BTreeSet<u64>>;
+
+/// In the place of a position: a label that another replica took in.
+pub(super) const ELSEWHERE: u64 = u64::MAX;
+
 /// A label and when it was taken in; times in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Known {
     pub(super) label: f64,
     pub(super) time: i64,
     pub(super) received_at: i64,
-    /// Its position.
+    /// Its position, or [`ELSEWHERE`].
     pub(super) seq: u64,
 }
 
@@ -97,7 +103,9 @@ impl Index {
             }
             Kind::Labels => {
                 let Some(known) = self.labels.get_mut(&key) else { return };
-                known.pop();
+                if let Some(last) = known.iter().rposition(|known| known.seq != ELSEWHERE) {
+                    known.remove(last);
+                }
                 if known.is_empty() {
                     self.labels.remove(&key);
                     self.joined -= u64::from(self.records.contains(&key));
@@ -112,10 +120,16 @@ impl Index {
         last.is_some_and(|known| known.label == label && known.time == time)
     }
 
-    /// Adds a label.
+    /// Adds a label, in order of arrival.
     pub(super) fn insert_label(&mut self, key: u128, known: Known) {
         let labels = self.labels.entry(key).or_default();
-        labels.push(known);
+        // Those of one replica come one after the other, whatever the clock says.
+        let alone = known.seq != ELSEWHERE && labels.iter().all(|earlier| earlier.seq != ELSEWHERE);
+        let place = match alone {
+            true => labels.len(),
+            false => labels.partition_point(|earlier| earlier.received_at <= known.received_at),
+        };
+        labels.insert(place, known);
         if labels.len() == 1 {
             self.joined += u64::from(self.records.contains(&key));
         }
@@ -136,29 +150,31 @@ impl Index {
         (self.records.len() as u64, self.joined, self.labels.len() as u64 - self.joined)
     }
 
-    /// Adds the rows of a stamped batch that is on disk.
-    pub(super) fn add(&mut self, kind: Kind, keys: &[u128], batch: &RecordBatch) -> Result<(), Problem> {
-        match kind {
-            Kind::Records => {
-                for key in keys {
-                    self.insert_record(*key);
-                }
-            }
-            Kind::Labels => {
-                let columns = Columns(batch);
-                let (labels, times) = (columns.numbers("label")?, columns.times("time")?);
-                let (received, seqs) = (columns.times("received_at")?, columns.seqs()?);
-                for (row, key) in keys.iter().enumerate().filter(|(row, _)| !labels.is_null(*row)) {
-                    let known = Known {
-                        label: labels.value(row),
-                        time: times.value(row),
-                        received_at: received.value(row),
-                        seq: seqs.value(row).cast_unsigned(),
-                    };
-                    self.insert_label(*key, known);
-                }
-            }
+    /// How many ids there are, and about how many bytes they take.
+    pub(super) fn size(&self) -> (u64, u64) {
+        let entries = self.records.len() + self.labels.len();
+        let label = size_of::<(u128, Vec<Known>)>() + size_of::<Known>() + 1;
+        let bytes = self.records.capacity() * (size_of::<u128>() + 1) + self.labels.capacity() * label;
+        (entries as u64, bytes as u64)
+    }
+
+    /// Adds the rows of a stamped batch that is on disk; returns the keys of records that were there.
+    pub(super) fn add(&mut self, kind: Kind, keys: &[u128], batch: &RecordBatch, own: bool) -> Result<Vec<u128>, Problem> {
+        if kind == Kind::Records {
+            return Ok(keys.iter().filter(|key| !self.insert_record(**key)).copied().collect());
         }
-        Ok(())
+        let columns = Columns(batch);
+        let (labels, times) = (columns.numbers("label")?, columns.times("time")?);
+        let (received, seqs) = (columns.times("received_at")?, columns.seqs()?);
+        for (row, key) in keys.iter().enumerate().filter(|(row, _)| !labels.is_null(*row)) {
+            let known = Known {
+                label: labels.value(row),
+                time: times.value(row),
+                received_at: received.value(row),
+                seq: if own { seqs.value(row).cast_unsigned() } else { ELSEWHERE },
+            };
+            self.insert_label(*key, known);
+        }
+        Ok(Vec::new())
     }
 }

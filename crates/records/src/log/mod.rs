@@ -4,22 +4,28 @@
 //! what the write-ahead log holds beyond the segments. Readers see only what is on disk.
 //!
 //! `model` takes rows in, `tail` holds what is not in segments yet, `index` knows which ids are there, `flusher` makes
-//! segments beside, `read` reads.
+//! segments beside, `read` reads. `taken` follows what the catalogue says, also of segments of other replicas; `keep`
+//! compacts, drops and erases.
 
 mod flusher;
 mod index;
+mod keep;
 mod model;
 mod read;
 mod tail;
+mod taken;
 
-pub use read::{Detail, Fresh, SegmentFiles, View};
+pub use keep::{Compacted, Dropped, Erase};
+pub use read::{Cursor, Detail, Fresh, SegmentFiles, View};
+
+use crate::archive::{Archive, replica};
 
 use crate::quarantine::Quarantined;
 use crate::table::{Scan, Table};
 use crate::{Arrival, Refusals, Rows};
 use flusher::Flusher;
 use jiff::Timestamp;
-use model::ModelLog;
+use model::{Home, ModelLog};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +59,8 @@ pub struct RecordLog {
 #[derive(Debug)]
 struct Inner {
     dir: PathBuf,
+    replica: String,
+    archive: Archive,
     limits: Limits,
     models: RwLock<BTreeMap<ModelName, Arc<ModelLog>>>,
     flusher: Flusher,
@@ -91,8 +99,14 @@ pub struct LogStats {
     pub labels: u64,
     /// Labels whose record has not arrived.
     pub labels_without_record: u64,
-    /// Segments on disk.
+    /// Segments, those of other replicas included.
     pub segments: u64,
+    /// Bytes of their files.
+    pub segment_bytes: u64,
+    /// Ids that are known in memory: so that what is sent again changes nothing, and labels find their records.
+    pub index_entries: u64,
+    /// About how many bytes those take.
+    pub index_bytes: u64,
     /// Bytes of the write-ahead log that no segment holds yet.
     pub wal_bytes: u64,
     /// With more of them nothing is taken in.
@@ -113,9 +127,15 @@ impl RecordLog {
 
     /// Opens the folder of all logs, with these limits for each.
     pub fn open_with(dir: &Path, limits: Limits) -> Result<Self, Problem> {
+        Self::open_on(dir, Archive::folder(dir), limits)
+    }
+
+    /// Opens logs whose write-ahead logs lie in a folder of this process, and whose segments are in an archive.
+    pub fn open_on(dir: &Path, archive: Archive, limits: Limits) -> Result<Self, Problem> {
         std::fs::create_dir_all(dir).map_err(|error| Problem::io("make the folder", dir, &error))?;
         let (models, flusher) = (RwLock::default(), Flusher::start()?);
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), limits, models, flusher }) })
+        let (dir, replica) = (dir.to_owned(), replica(dir)?);
+        Ok(Self { inner: Arc::new(Inner { dir, replica, archive, limits, models, flusher }) })
     }
 
     /// Opens the log of a model, or changes the columns of one that is open: columns may come and go, but a column keeps
@@ -126,7 +146,14 @@ impl RecordLog {
             open.change_schema(schema)?;
             return Ok(Recovery::default());
         }
-        let (log, recovery) = ModelLog::open(&self.inner.dir.join(name.as_str()), schema, self.inner.limits)?;
+        let home = Home {
+            model: name.clone(),
+            dir: self.inner.dir.join(name.as_str()),
+            replica: self.inner.replica.clone(),
+            archive: self.inner.archive.clone(),
+            limits: self.inner.limits,
+        };
+        let (log, recovery) = ModelLog::open(home, schema)?;
         models.insert(name.clone(), Arc::new(log));
         Ok(recovery)
     }
@@ -189,22 +216,27 @@ impl RecordLog {
 
     /// Everything at one moment: the files of segments, and what none holds yet.
     pub fn view(&self, name: &ModelName) -> Result<View, Problem> {
-        Ok(self.model(name)?.view())
+        self.model(name)?.view()
     }
 
-    /// What arrived from position `from` on, in columns, a segment at a time; none if nothing did. Go on at its `until`.
-    pub fn fresh(&self, name: &ModelName, from: u64, detail: Detail) -> Result<Option<Fresh>, Problem> {
+    /// What arrived since, in columns, a segment at a time; none if nothing did. Go on at its `until`.
+    pub fn fresh(&self, name: &ModelName, from: &Cursor, detail: Detail) -> Result<Option<Fresh>, Problem> {
         self.model(name)?.fresh(from, detail)
     }
 
-    /// Everything from position `from` on, in order.
-    pub fn arrivals(&self, name: &ModelName, from: u64) -> Result<Vec<Arrival>, Problem> {
-        self.model(name)?.arrivals(from, i64::MIN)
+    /// Everything, in order of arrival.
+    pub fn arrivals(&self, name: &ModelName) -> Result<Vec<Arrival>, Problem> {
+        self.model(name)?.arrivals(i64::MIN, None)
     }
 
-    /// Everything that was taken in at this time or later, in order.
-    pub fn arrivals_since(&self, name: &ModelName, since: Timestamp) -> Result<Vec<Arrival>, Problem> {
-        self.model(name)?.arrivals(0, micros(since))
+    /// Everything that was taken in at this time or later and was read by the one whose cursor this is, in order.
+    pub fn arrivals_since(
+        &self,
+        name: &ModelName,
+        since: Timestamp,
+        read: &Cursor,
+    ) -> Result<Vec<Arrival>, Problem> {
+        self.model(name)?.arrivals(micros(since), Some(read))
     }
 
     /// Records joined with their labels, in order of time and id. Columns: `id`, `time`, `version`, `latency_ms`,
@@ -225,6 +257,38 @@ impl RecordLog {
             self.inner.flusher.wake(&model);
         }
         Ok(())
+    }
+
+    /// Takes over what other replicas did to the segments.
+    pub fn refresh(&self) -> Result<(), Problem> {
+        self.models().iter().try_for_each(|model| model.refresh())
+    }
+
+    /// Makes small segments of a model into larger ones, in which no record is twice; a bounded piece of work, after
+    /// which more may be left to do. Nobody who appends or reads is kept waiting. Only one replica may do this.
+    pub fn compact(&self, name: &ModelName) -> Result<Compacted, Problem> {
+        self.model(name)?.compact()
+    }
+
+    /// What [`RecordLog::expire`] would drop.
+    pub fn expired(&self, name: &ModelName, before: Timestamp) -> Result<Dropped, Problem> {
+        Ok(self.model(name)?.expired(micros(before)).0)
+    }
+
+    /// Drops segments of which all is older than `before`, by the times of records and by when they were taken in.
+    pub fn expire(&self, name: &ModelName, before: Timestamp) -> Result<Dropped, Problem> {
+        self.model(name)?.expire(micros(before))
+    }
+
+    /// Erases what belongs to one person or record: segments that hold it are written anew without it, and the old files
+    /// are removed.
+    pub fn erase(&self, name: &ModelName, what: &Erase) -> Result<Dropped, Problem> {
+        self.model(name)?.erase(what)
+    }
+
+    /// Removes files that no catalogue names and that were written before `before`.
+    pub fn remove_garbage(&self, before: Timestamp) -> Result<u64, Problem> {
+        self.models().iter().map(|model| model.remove_garbage(before)).sum()
     }
 
     fn models(&self) -> Vec<Arc<ModelLog>> {

@@ -6,11 +6,12 @@
 //! segment, never in both.
 
 use super::index::{Index, Keys, Known};
+use super::taken::{Taken, adopt, index_segments, reading_order};
 use super::tail::{Group, Pending, Tail, Unflushed};
 use super::{Appended, Limits, LogStats, Recovery};
 use crate::codec::{Columns, conform, label_fields, own_fields, record_fields, stamped};
 use crate::quarantine::Quarantine;
-use crate::segment::{Segment, list, read_parquet, sync_dir};
+use crate::archive::{Archive, Change, Content, sync_dir, write_segment};
 use crate::wal::{Frame, Wal, read};
 use crate::{Kind, Rows};
 use arrow::array::{BooleanArray, RecordBatch};
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use steersman_domain::time::micros;
-use steersman_domain::{ErrorKind, Problem, Schema};
+use steersman_domain::{ErrorKind, ModelName, Problem, Schema};
 
 /// The columns of a model, in every form that is needed.
 #[derive(Debug)]
@@ -56,10 +57,21 @@ impl Shape {
     }
 }
 
+/// Where a model's log lies.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) model: ModelName,
+    /// The folder of its write-ahead log.
+    pub(super) dir: PathBuf,
+    /// Whose log it is.
+    pub(super) replica: String,
+    pub(super) archive: Archive,
+    pub(super) limits: Limits,
+}
+
 #[derive(Debug)]
 pub(super) struct ModelLog {
-    pub(super) dir: PathBuf,
-    limits: Limits,
+    pub(super) home: Home,
     pub(super) keys: Keys,
     shape: RwLock<Arc<Shape>>,
     /// Held by the one who writes. Locked before the tail where both are needed.
@@ -67,6 +79,8 @@ pub(super) struct ModelLog {
     tail: Mutex<Tail>,
     /// Held by the one who makes segments; what kept the last one from it.
     flushing: Mutex<Option<Problem>>,
+    /// Held by the one who takes over what the catalogue says.
+    pub(super) taken: Mutex<Taken>,
     closed: AtomicBool,
     pub(super) quarantine: Quarantine,
 }
@@ -79,19 +93,30 @@ struct Placed {
 }
 
 impl ModelLog {
-    pub(super) fn open(dir: &Path, schema: &Schema, limits: Limits) -> Result<(Self, Recovery), Problem> {
+    pub(super) fn open(home: Home, schema: &Schema) -> Result<(Self, Recovery), Problem> {
+        let Home { model, dir, replica, archive, .. } = &home;
         std::fs::create_dir_all(dir).map_err(|error| Problem::io("make the folder", dir, &error))?;
         let (shape, keys, mut index) = (Shape::new(schema), Keys::default(), Index::default());
-        let mut segments = list(dir)?;
-        for segment in &mut segments {
-            index_segment(dir, segment, &keys, &mut index)?;
+        let mut listing = archive.catalogue.list(model)?;
+        if !listing.flushed.contains_key(replica) && adopt(&home)? {
+            listing = archive.catalogue.list(model)?;
         }
-        let flushed = segments.last().map_or(0, |segment| segment.to);
+        let mut segments = listing.segments;
+        reading_order(&mut segments);
+        let mut suspects = index_segments(&home, &keys, &segments, &mut index)?;
+        let flushed = listing.flushed.get(replica).copied().unwrap_or(0);
         let mut recovery = Recovery { segments: segments.len(), ..Recovery::default() };
         let mut open = Unflushed { from: flushed, to: flushed, ..Unflushed::default() };
-        let wal = replay(dir, &shape, &keys, &mut index, &mut open, &mut recovery)?;
+        let wal = replay(&home, &shape, &keys, &mut index, &mut open, &mut recovery, &mut suspects)?;
+        let mut taken = Taken::default();
+        let quarantine = Quarantine::open(dir)?;
+        let part = std::slice::from_ref(&open);
+        let doubles = taken.resolve(&home, &keys, suspects, &segments, part)?;
         let tail = Tail {
-            segments,
+            segments: Arc::new(segments),
+            doubles: Arc::new(doubles),
+            flushed,
+            generation: 0,
             sealed: Vec::new(),
             next: open.to,
             open,
@@ -103,15 +128,15 @@ impl ModelLog {
             failed: false,
         };
         let log = Self {
-            dir: dir.to_owned(),
-            limits,
+            home,
             keys,
             shape: RwLock::new(Arc::new(shape)),
             wal: Mutex::new(wal),
             tail: Mutex::new(tail),
             flushing: Mutex::new(None),
+            taken: Mutex::new(taken),
             closed: AtomicBool::new(false),
-            quarantine: Quarantine::open(dir)?,
+            quarantine,
         };
         Ok((log, recovery))
     }
@@ -219,11 +244,11 @@ impl ModelLog {
     fn check(&self, tail: &Tail) -> Result<(), Problem> {
         if tail.failed {
             let message =
-                format!("writing to `{}` failed; nothing is taken in until a restart", self.dir.display());
+                format!("writing to `{}` failed; nothing is taken in until a restart", self.home.dir.display());
             return Err(Problem::new(ErrorKind::Unavailable, message)
                 .hint("look at the disk, then restart Steersman"));
         }
-        if tail.unflushed_bytes() > self.limits.unflushed_bytes {
+        if tail.unflushed_bytes() > self.home.limits.unflushed_bytes {
             // The flusher may be busy: its last word is enough.
             let cause = self.flushing.try_lock().ok().and_then(|problem| problem.clone());
             let kind = cause.as_ref().map_or(ErrorKind::Unavailable, |problem| match problem.kind {
@@ -288,7 +313,7 @@ impl ModelLog {
     }
 
     fn due(&self, tail: &Tail) -> bool {
-        tail.open.rows() >= self.limits.segment_rows || tail.open.bytes >= self.limits.segment_bytes
+        tail.open.rows() >= self.home.limits.segment_rows || tail.open.bytes >= self.home.limits.segment_bytes
     }
 
     /// Whether something was closed since this was asked last.
@@ -316,8 +341,8 @@ impl ModelLog {
         if from == to {
             return Ok(());
         }
-        let path = wal_path(&self.dir, to);
-        let fresh = Wal::create(&path).and_then(|fresh| sync_dir(&self.dir).map(|()| fresh));
+        let path = wal_path(&self.home.dir, to);
+        let fresh = Wal::create(&path).and_then(|fresh| sync_dir(&self.home.dir).map(|()| fresh));
         let fresh = fresh.inspect_err(|_| {
             // The old file must stay the last one.
             if std::fs::remove_file(&path).is_err() && path.exists() {
@@ -351,14 +376,29 @@ impl ModelLog {
     fn write_segments(&self) -> Result<(), Problem> {
         loop {
             let Some(sealed) = self.lock().sealed.first().cloned() else { return Ok(()) };
-            let segment = sealed.segment()?;
             // A schema may have changed since, but only after everything before it was closed.
             let fields =
                 sealed.records.first().map_or_else(|| self.shape().records.clone(), RecordBatch::schema);
-            segment.write(&self.dir, (&fields, &sealed.records), (&label_fields(), &sealed.labels))?;
+            let Home { model, replica, archive, .. } = &self.home;
+            let content = Content {
+                model: model.as_str(),
+                replica,
+                positions: (sealed.from, sealed.to),
+                records: (&fields, &sealed.records),
+                labels: (&label_fields(), &sealed.labels),
+                lasting: false,
+            };
+            let segment = write_segment(&archive.storage, &content)?;
+            let flushed = Some((replica.clone(), sealed.to));
+            let change = Change { add: vec![segment.clone()], remove: Vec::new(), flushed };
+            archive.catalogue.change(model, &change)?;
             {
                 let mut tail = self.lock();
-                tail.segments.push(segment);
+                let segments = Arc::make_mut(&mut tail.segments);
+                segments.push(segment);
+                reading_order(segments);
+                tail.flushed = sealed.to;
+                tail.generation += 1;
                 tail.sealed.remove(0);
             }
             // One that cannot be removed is found and removed at the next start.
@@ -372,14 +412,18 @@ impl ModelLog {
         let (refused, unknown_columns) = self.quarantine.counts();
         let tail = self.lock();
         let (records, labels, labels_without_record) = tail.index.counts();
+        let (index_entries, index_bytes) = tail.index.size();
         LogStats {
             records,
             labels,
             labels_without_record,
             segments: tail.segments.len() as u64,
+            segment_bytes: tail.segments.iter().map(|segment| segment.bytes).sum(),
+            index_entries,
+            index_bytes,
             wal_bytes: tail.unflushed_bytes(),
-            wal_bytes_limit: self.limits.unflushed_bytes,
-            unflushed_rows: tail.next - tail.segments.last().map_or(0, |segment| segment.to),
+            wal_bytes_limit: self.home.limits.unflushed_bytes,
+            unflushed_rows: tail.next - tail.flushed,
             refused,
             unknown_columns,
         }
@@ -443,14 +487,15 @@ fn wal_path(dir: &Path, from: u64) -> PathBuf {
 
 /// Reads what segments do not hold from the write-ahead logs, removes those that hold nothing else, and opens the last.
 fn replay(
-    dir: &Path,
+    home: &Home,
     shape: &Shape,
     keys: &Keys,
     index: &mut Index,
     open: &mut Unflushed,
     recovery: &mut Recovery,
+    suspects: &mut HashSet<u128>,
 ) -> Result<Wal, Problem> {
-    let flushed = open.from;
+    let (dir, flushed) = (home.dir.as_path(), open.from);
     let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
         .map_err(|error| Problem::io("list", dir, &error))?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -484,24 +529,11 @@ fn replay(
             }
             let own = conform(&frame.batch, shape.own(frame.kind))?;
             let batch = stamped(&own, shape.stamped(frame.kind), frame.first, frame.received_at)?;
-            index.add(frame.kind, &keys.of(frame.kind, &batch)?, &batch)?;
+            suspects.extend(index.add(frame.kind, &keys.of(frame.kind, &batch)?, &batch, true)?);
             recovery.replayed += batch.num_rows() as u64;
             open.push(frame.kind, batch, frame.received_at);
         }
     }
     open.logs = paths;
     Wal::resume(&last, length)
-}
-
-/// Reads ids, times and labels of a segment into the index.
-fn index_segment(dir: &Path, segment: &mut Segment, keys: &Keys, index: &mut Index) -> Result<(), Problem> {
-    let wanted = ["_seq", "received_at", "id", "time", "_arm"];
-    let records = read_parquet(&segment.records_path(dir), Some(&wanted))?;
-    let labels = read_parquet(&segment.labels_path(dir), None)?;
-    let read = Unflushed { from: segment.from, to: segment.to, ..Unflushed::default() };
-    for (kind, batch) in [(Kind::Records, &records), (Kind::Labels, &labels)] {
-        index.add(kind, &keys.of(kind, batch)?, batch)?;
-    }
-    *segment = Unflushed { records: vec![records], labels: vec![labels], ..read }.segment()?;
-    Ok(())
 }

@@ -1,17 +1,19 @@
 //! Reading the log: everything at one moment, what is new since a position, and joined tables.
 
+use super::index::{Doubles, ELSEWHERE, Known};
 use super::model::ModelLog;
 use super::tail::Unflushed;
+use crate::archive::{Held, Segment, Storage, read_records};
 use crate::codec::{Columns, conform, labels_from_batch, records_from_batch, times};
-use crate::segment::{Segment, read_parquet, read_records};
 use crate::table::{Scan, Table};
 use crate::{Arrival, Kind};
 use arrow::array::{BooleanArray, Float64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use jiff::Timestamp;
 use std::sync::Arc;
 use steersman_domain::time::{from_micros, micros};
-use steersman_domain::{Problem, Schema};
+use steersman_domain::{ErrorKind, Problem, Schema};
 
 /// A model's log at one moment: each row is in a segment or in the tail, never in both.
 ///
@@ -22,38 +24,52 @@ use steersman_domain::{Problem, Schema};
 pub struct View {
     /// The columns of today.
     pub schema: Schema,
-    /// Rows on disk as Parquet, in order of arrival.
+    /// Rows on disk as Parquet.
     pub segments: Vec<SegmentFiles>,
     /// Records that no segment holds yet, in order of arrival.
     pub records: Vec<RecordBatch>,
     /// Labels that no segment holds yet, in order of arrival.
     pub labels: Vec<RecordBatch>,
-    /// The first position after all of it.
-    pub until: u64,
 }
 
 /// A segment's files. They do not change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SegmentFiles {
-    /// Parquet file of records.
-    pub records: PathBuf,
-    /// Parquet file of labels.
-    pub labels: PathBuf,
-    /// First position, and the first after.
-    pub positions: (u64, u64),
-    /// Record times in microseconds, first and last; none without records.
-    pub span: Option<(i64, i64)>,
-    /// Number of records.
-    pub record_rows: u64,
-    /// Number of labels.
-    pub label_rows: u64,
+    /// What the catalogue knows of it.
+    pub about: Segment,
+    /// Positions of records that are there twice: those with these positions do not count.
+    pub left_out: BTreeSet<u64>,
+    storage: Arc<Storage>,
+}
+
+impl SegmentFiles {
+    /// The Parquet file of records or of labels; from a bucket it is fetched, and stays until this is dropped.
+    pub fn open(&self, kind: Kind) -> Result<Held, Problem> {
+        self.storage.open(&self.about.file(kind))
+    }
+}
+
+/// How far somebody has read: for each replica the first position that is still to come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursor(BTreeMap<String, u64>);
+
+impl Cursor {
+    fn of(&self, replica: &str) -> u64 {
+        self.0.get(replica).copied().unwrap_or(0)
+    }
+
+    fn with(&self, replica: &str, until: u64) -> Self {
+        let mut cursor = self.clone();
+        cursor.0.insert(replica.to_owned(), until);
+        cursor
+    }
 }
 
 /// What arrived from a position on, in columns: part of a segment, or all that no segment holds yet.
 #[derive(Debug, Clone)]
 pub struct Fresh {
     /// Where to go on.
-    pub until: u64,
+    pub until: Cursor,
     /// Records; of a segment only the columns that were asked for.
     pub records: Vec<RecordBatch>,
     /// Labels.
@@ -135,92 +151,141 @@ impl Fresh {
 }
 
 /// Segments, and the tail beside them, at one moment.
-struct Moment {
-    segments: Vec<Segment>,
-    tail: Vec<Arc<Unflushed>>,
+pub(super) struct Moment {
+    pub(super) segments: Arc<Vec<Segment>>,
+    pub(super) doubles: Arc<Doubles>,
+    pub(super) tail: Vec<Arc<Unflushed>>,
+}
+
+impl Moment {
+    /// The first position of this replica that is not there yet.
+    fn until(&self) -> u64 {
+        self.tail.last().map_or(0, |part| part.to)
+    }
+
+    /// A batch of records without those that are there twice.
+    fn once(&self, replica: &str, batch: RecordBatch) -> Result<RecordBatch, Problem> {
+        let Some(doubles) = self.doubles.get(replica) else { return Ok(batch) };
+        without(batch, doubles)
+    }
+
+    /// What no segment holds.
+    fn unflushed(&self, replica: &str, until: Cursor) -> Result<Fresh, Problem> {
+        let records = self.tail.iter().flat_map(|part| part.records.iter().cloned());
+        let records = records.map(|batch| self.once(replica, batch)).collect::<Result<_, _>>()?;
+        let labels = self.tail.iter().flat_map(|part| part.labels.iter().cloned()).collect();
+        Ok(Fresh { until, records, labels })
+    }
+}
+
+/// A batch without the rows at these positions.
+pub(super) fn without(batch: RecordBatch, positions: &BTreeSet<u64>) -> Result<RecordBatch, Problem> {
+    let seqs = Columns(&batch).seqs()?;
+    let wanted = |seq: &i64| Some(!positions.contains(&seq.cast_unsigned()));
+    let mask: BooleanArray = seqs.values().iter().map(wanted).collect();
+    filter_record_batch(&batch, &mask).map_err(|error| Problem::internal(error.to_string()))
 }
 
 impl ModelLog {
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         let tail = self.lock();
         let mut unflushed = tail.sealed.clone();
         unflushed.push(Arc::new(tail.open.clone()));
-        Moment { segments: tail.segments.clone(), tail: unflushed }
+        Moment { segments: tail.segments.clone(), doubles: tail.doubles.clone(), tail: unflushed }
     }
 
-    pub(super) fn view(&self) -> View {
-        let (shape, Moment { segments, tail }) = (self.shape(), self.moment());
-        let files = |segment: &Segment| SegmentFiles {
-            records: segment.records_path(&self.dir),
-            labels: segment.labels_path(&self.dir),
-            positions: (segment.from, segment.to),
-            span: segment.span,
-            record_rows: segment.records,
-            label_rows: segment.labels,
-        };
-        View {
-            schema: shape.schema.clone(),
-            segments: segments.iter().map(files).collect(),
-            records: tail.iter().flat_map(|part| part.records.iter().cloned()).collect(),
-            labels: tail.iter().flat_map(|part| part.labels.iter().cloned()).collect(),
-            until: tail.last().map_or(0, |part| part.to),
+    /// Reads; where a segment was replaced meanwhile and its file is gone, reads again.
+    fn reading<T>(&self, read: impl Fn(&Moment) -> Result<T, Problem>) -> Result<T, Problem> {
+        match read(&self.moment()) {
+            Err(problem) if problem.kind == ErrorKind::NotFound => {
+                self.refresh()?;
+                read(&self.moment())
+            }
+            result => result,
         }
     }
 
-    fn read_segment(&self, segment: &Segment, detail: Detail) -> Result<Fresh, Problem> {
-        let columns = (detail == Detail::Times).then_some(TIMES.as_slice());
+    pub(super) fn view(&self) -> Result<View, Problem> {
+        let (shape, moment) = (self.shape(), self.moment());
+        let files = |segment: &Segment| {
+            let doubles = moment.doubles.get(&segment.replica);
+            SegmentFiles {
+                about: segment.clone(),
+                left_out: doubles
+                    .map(|doubles| doubles.range(segment.from..segment.to).copied().collect())
+                    .unwrap_or_default(),
+                storage: self.home.archive.storage.clone(),
+            }
+        };
+        let segments = moment.segments.iter().map(files).collect();
+        let Fresh { records, labels, .. } = moment.unflushed(&self.home.replica, Cursor::default())?;
+        Ok(View { schema: shape.schema.clone(), segments, records, labels })
+    }
+
+    fn read_segment(&self, moment: &Moment, segment: &Segment, detail: Detail) -> Result<Fresh, Problem> {
+        let (storage, columns) = (&self.home.archive.storage, (detail == Detail::Times).then_some(TIMES.as_slice()));
+        let records = segment.read(storage, Kind::Records, columns)?;
+        let records = records.map(|batch| moment.once(&segment.replica, batch)).transpose()?;
         Ok(Fresh {
-            until: segment.to,
-            records: vec![read_parquet(&segment.records_path(&self.dir), columns)?],
-            labels: vec![read_parquet(&segment.labels_path(&self.dir), None)?],
+            until: Cursor::default(),
+            records: records.into_iter().collect(),
+            labels: segment.read(storage, Kind::Labels, None)?.into_iter().collect(),
         })
     }
 
-    /// What arrived from position `from` on, a segment at a time; none if nothing did.
-    pub(super) fn fresh(&self, from: u64, detail: Detail) -> Result<Option<Fresh>, Problem> {
-        let Moment { segments, tail } = self.moment();
-        if let Some(segment) = segments.iter().find(|segment| segment.to > from) {
-            return self.read_segment(segment, detail)?.from(from, i64::MIN).map(Some);
-        }
-        let until = tail.last().map_or(0, |part| part.to);
-        if until <= from {
-            return Ok(None);
-        }
-        let records = tail.iter().flat_map(|part| part.records.iter().cloned()).collect();
-        let labels = tail.iter().flat_map(|part| part.labels.iter().cloned()).collect();
-        Fresh { until, records, labels }.from(from, i64::MIN).map(Some)
+    /// What arrived since, a segment at a time; none if nothing did.
+    pub(super) fn fresh(&self, from: &Cursor, detail: Detail) -> Result<Option<Fresh>, Problem> {
+        let own = self.home.replica.as_str();
+        self.reading(|moment| {
+            if let Some(segment) = moment.segments.iter().find(|segment| segment.to > from.of(&segment.replica)) {
+                let read = self.read_segment(moment, segment, detail)?;
+                let read = Fresh { until: from.with(&segment.replica, segment.to), ..read };
+                return read.from(from.of(&segment.replica), i64::MIN).map(Some);
+            }
+            let until = moment.until();
+            if until <= from.of(own) {
+                return Ok(None);
+            }
+            moment.unflushed(own, from.with(own, until))?.from(from.of(own), i64::MIN).map(Some)
+        })
     }
 
-    pub(super) fn arrivals(&self, from: u64, since: i64) -> Result<Vec<Arrival>, Problem> {
-        let (shape, Moment { segments, tail }) = (self.shape(), self.moment());
-        let mut arrivals = Vec::new();
-        let touched = |segment: &&Segment| segment.to > from && segment.received_until >= since;
-        for segment in segments.iter().filter(touched) {
-            let read = self.read_segment(segment, Detail::All)?.from(from, since)?;
-            arrivals.extend(read.arrivals(&shape.schema)?);
-        }
-        for part in tail {
-            let (records, labels) = (part.records.clone(), part.labels.clone());
-            let read = Fresh { until: part.to, records, labels }.from(from, since)?;
-            arrivals.extend(read.arrivals(&shape.schema)?);
-        }
-        Ok(arrivals)
+    /// Everything that was taken in at `since` or later, and was read by the one whose cursor is given.
+    pub(super) fn arrivals(&self, since: i64, read: Option<&Cursor>) -> Result<Vec<Arrival>, Problem> {
+        let (shape, own) = (self.shape(), self.home.replica.as_str());
+        self.reading(|moment| {
+            let mut by_replica: BTreeMap<&str, Vec<Arrival>> = BTreeMap::new();
+            let mut add = |replica, fresh: Fresh| -> Result<(), Problem> {
+                let until = read.map_or(u64::MAX, |cursor| cursor.of(replica));
+                let arrivals = fresh.from(0, since)?.arrivals(&shape.schema)?;
+                let known = by_replica.entry(replica).or_default();
+                known.extend(arrivals.into_iter().filter(|arrival| arrival.seq < until));
+                Ok(())
+            };
+            for segment in moment.segments.iter().filter(|segment| segment.received.1 >= since) {
+                add(segment.replica.as_str(), self.read_segment(moment, segment, Detail::All)?)?;
+            }
+            add(own, moment.unflushed(own, Cursor::default())?)?;
+            Ok(merged(by_replica))
+        })
     }
 
     pub(super) fn table(&self, scan: &Scan) -> Result<Table, Problem> {
-        let (shape, Moment { segments, tail }) = (self.shape(), self.moment());
+        let shape = self.shape();
         let fields = &shape.records;
-        let until = tail.last().map_or(0, |part| part.to);
-        let mut batches = Vec::new();
         let range = (scan.from.map_or(i64::MIN, micros), scan.to.map_or(i64::MAX, micros));
-        for segment in segments.iter().filter(|segment| scan.touches(segment.span)) {
-            let batch = read_records(&segment.records_path(&self.dir), range)?;
-            batches.push(scan.select(&conform(&batch, fields)?)?);
-        }
-        for batch in tail.iter().flat_map(|part| &part.records) {
-            batches.push(scan.select(&conform(batch, fields)?)?);
-        }
-        let table = Table::sorted(fields, &batches)?;
+        let (table, until) = self.reading(|moment| {
+            let mut batches = Vec::new();
+            for segment in moment.segments.iter().filter(|segment| scan.touches(segment.span)) {
+                let file = self.home.archive.storage.open(&segment.file(Kind::Records))?;
+                let batch = moment.once(&segment.replica, read_records(&file.path, range)?)?;
+                batches.push(scan.select(&conform(&batch, fields)?)?);
+            }
+            for batch in moment.unflushed(&self.home.replica, Cursor::default())?.records {
+                batches.push(scan.select(&conform(&batch, fields)?)?);
+            }
+            Ok((Table::sorted(fields, &batches)?, moment.until()))
+        })?;
         let keys = self.keys.of(Kind::Labels, table.batch())?;
         let as_of = scan.as_of.map_or(i64::MAX, micros);
         let (mut labels, mut moments) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
@@ -228,7 +293,8 @@ impl ModelLog {
             let tail = self.lock();
             for key in keys {
                 let known = tail.index.labels(key).iter();
-                let known = known.rev().find(|known| known.received_at <= as_of && known.seq < until);
+                let there = |known: &&Known| known.seq == ELSEWHERE || known.seq < until;
+                let known = known.rev().find(|known| known.received_at <= as_of && there(known));
                 labels.push(known.map(|known| known.label));
                 moments.push(known.map(|known| from_micros(known.time)));
             }
@@ -236,4 +302,20 @@ impl ModelLog {
         let labels = Arc::new(Float64Array::from(labels));
         table.with(vec![("label", labels), ("label_time", times(moments.into_iter()))])
     }
+}
+
+/// Arrivals of all replicas in one order: by when they were taken in, and those of one replica as it took them in.
+fn merged(by_replica: BTreeMap<&str, Vec<Arrival>>) -> Vec<Arrival> {
+    let mut all = Vec::new();
+    for mut arrivals in by_replica.into_values() {
+        arrivals.sort_by_key(|arrival| arrival.seq);
+        // Its clock may have gone back.
+        let mut latest = Timestamp::MIN;
+        all.extend(arrivals.into_iter().map(|arrival| {
+            latest = latest.max(arrival.received_at);
+            (latest, arrival)
+        }));
+    }
+    all.sort_by_key(|(taken_in, _)| *taken_in);
+    all.into_iter().map(|(_, arrival)| arrival).collect()
 }

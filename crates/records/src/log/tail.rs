@@ -1,10 +1,9 @@
 //! What is not in segments yet: rows that are being written, rows in the write-ahead log, and those that wait to become a
 //! segment.
 
-use super::index::Index;
+use super::index::{Doubles, Index};
 use crate::Kind;
-use crate::codec::Columns;
-use crate::segment::Segment;
+use crate::archive::Segment;
 use crate::wal::Frame;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -113,33 +112,19 @@ impl Unflushed {
             batches.push(joined);
         }
     }
-
-    /// The segment that it becomes.
-    pub(super) fn segment(&self) -> Result<Segment, Problem> {
-        let mut segment = Segment::new(self.from, self.to);
-        for batch in self.records.iter().chain(&self.labels) {
-            let received = Columns(batch).times("received_at")?;
-            segment.received_until = received.values().iter().fold(segment.received_until, |a, b| a.max(*b));
-        }
-        for batch in &self.records {
-            let times = Columns(batch).times("time")?;
-            segment.span = times.iter().flatten().fold(segment.span, widen);
-            segment.records += batch.num_rows() as u64;
-        }
-        segment.labels = self.labels.iter().map(|batch| batch.num_rows() as u64).sum();
-        Ok(segment)
-    }
-}
-
-/// A span that also holds this instant.
-pub(super) fn widen(span: Option<(i64, i64)>, at: i64) -> Option<(i64, i64)> {
-    Some(span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))))
 }
 
 /// A model's log in memory.
 #[derive(Debug)]
 pub(super) struct Tail {
-    pub(super) segments: Vec<Segment>,
+    /// Those of all replicas, in the order in which they are read.
+    pub(super) segments: Arc<Vec<Segment>>,
+    /// Rows that are there twice, because two replicas took them in; they are passed over.
+    pub(super) doubles: Arc<Doubles>,
+    /// Positions of this replica's log below this are in segments.
+    pub(super) flushed: u64,
+    /// Rises with every change of what is in segments.
+    pub(super) generation: u64,
     /// What becomes segments, oldest first.
     pub(super) sealed: Vec<Arc<Unflushed>>,
     /// What is on disk after that.

@@ -43,7 +43,7 @@ fn on_a_small_disk() {
     drop(log);
     let log = RecordLog::open_with(&dir.join("log"), limits).unwrap();
     log.declare(&name(), &schema()).unwrap();
-    let arrivals = log.arrivals(&name(), 0).unwrap();
+    let arrivals = log.arrivals(&name()).unwrap();
     assert_eq!(arrivals.len() as u64, accepted + 100);
     assert!(arrivals.iter().enumerate().all(|(place, arrival)| arrival.seq == place as u64));
     // Outside of the small disk, for the one who started this.

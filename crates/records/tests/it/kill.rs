@@ -89,7 +89,7 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_there_twice(
     let (log, _) = open(dir.path());
     let mut records: BTreeMap<String, u64> = BTreeMap::new();
     let mut labels: BTreeMap<String, u64> = BTreeMap::new();
-    let arrivals = log.arrivals(&name(), 0).unwrap();
+    let arrivals = log.arrivals(&name()).unwrap();
     for (place, arrival) in arrivals.iter().enumerate() {
         assert_eq!(arrival.seq, place as u64);
         let (seen, id) = match &arrival.item {

@@ -32,12 +32,12 @@ fn what_was_acknowledged_is_there_after_a_restart() {
     let log = open(dir.path());
     log.append_records(&name(), (0..5_000).map(record).collect(), at(1)).unwrap();
     log.append_labels(&name(), (0..10).map(|number| label(number, 1.0)).collect(), at(2)).unwrap();
-    let before = log.arrivals(&name(), 0).unwrap();
+    let before = log.arrivals(&name()).unwrap();
     drop(log);
     let log = RecordLog::open(dir.path()).unwrap();
     let recovery = log.declare(&name(), &schema()).unwrap();
     assert_eq!((recovery.segments, recovery.replayed, recovery.torn_bytes), (1, 10, 0));
-    assert_eq!(log.arrivals(&name(), 0).unwrap(), before);
+    assert_eq!(log.arrivals(&name()).unwrap(), before);
     assert_eq!(before.len(), 5_010);
     assert!(before.iter().enumerate().all(|(index, arrival)| arrival.seq == index as u64));
 }
@@ -82,7 +82,7 @@ fn a_torn_end_is_dropped_and_damage_before_it_is_refused() {
         assert_eq!((recovery.replayed, recovery.torn_bytes), (1, (cut - first) as u64));
         // The place is usable again.
         log.append_records(&name(), vec![record(3)], at(1)).unwrap();
-        assert_eq!(log.arrivals(&name(), 0).unwrap().len(), 2);
+        assert_eq!(log.arrivals(&name()).unwrap().len(), 2);
     }
     let mut damaged = whole.clone();
     damaged[40] ^= 1;
@@ -109,7 +109,7 @@ fn a_crash_between_segment_and_new_log_loses_and_doubles_nothing() {
     )
     .unwrap();
     let log = open(dir.path());
-    assert_eq!(log.arrivals(&name(), 0).unwrap().len(), 30);
+    assert_eq!(log.arrivals(&name()).unwrap().len(), 30);
     assert_eq!(log.append_records(&name(), vec![record(31)], at(2)).unwrap().first, 30);
 }
 
@@ -180,7 +180,7 @@ proptest! {
                 log = open(dir.path());
             }
         }
-        let arrivals = log.arrivals(&name(), 0).unwrap();
+        let arrivals = log.arrivals(&name()).unwrap();
         prop_assert!(arrivals.iter().enumerate().all(|(index, arrival)| arrival.seq == index as u64));
         let records: Vec<_> = arrivals.iter().filter_map(|arrival| match &arrival.item {
             Item::Record(record) => Some(record.clone()),
