@@ -452,7 +452,7 @@ impl<'de> DeserializeSeed<'de> for FeaturesSeed<'_, '_> {
     }
 }
 
-impl<'de> FeaturesSeed<'_, '_> {
+impl FeaturesSeed<'_, '_> {
     fn other<E>(self) -> Result<(), E> {
         self.0.wrong(Problem::invalid("not an object").field("features"));
         Ok(())
