@@ -132,6 +132,17 @@ fn every_format_is_taken_in_and_what_is_wrong_is_refused_in_words() {
 }
 
 #[test]
+fn without_room_a_sender_is_told_at_once_to_come_again() {
+    let (dir, spec) = project(None);
+    std::fs::write(dir.path().join("steersman.toml"), "[ingest]\nin_flight_per_model = 0\n").unwrap();
+    let up = Up::start(dir.path(), Some(&spec));
+    let (status, retry, reply) = up.send("/models/churn/records", &[LINES], record("a"));
+    assert_eq!((status, retry.as_deref(), &reply["kind"]), (503, Some("5"), &json!("unavailable")));
+    assert_eq!(up.metric("steersman_model_ingest_busy_total{model=\"churn\"}"), 1);
+    assert_eq!(up.get("/models/churn")["records"]["records"], json!(0));
+}
+
+#[test]
 fn the_two_halves_of_a_call_become_a_record_in_either_order() {
     let (dir, spec) = project(None);
     let up = Up::start(dir.path(), Some(&spec));
