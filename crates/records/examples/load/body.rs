@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The value of a column in a row, as JSON.
-pub fn cell(row: u64, column: u64) -> String {
-    let mixed = row.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(column * 1_442_695_040_888_963_407);
+pub(crate) fn cell(row: u64, column: u64) -> String {
+    let mixed = row
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(column.wrapping_mul(1_442_695_040_888_963_407));
     match column {
         0..=15 => format!("{:.4}", (mixed >> 40) as f64 / 1_000.0),
         16..=18 => format!("\"c{}\"", (mixed >> 33) % 40),
@@ -19,10 +21,10 @@ pub fn cell(row: u64, column: u64) -> String {
 }
 
 /// A request's path with its headers, and its body.
-pub type Request = (String, Vec<u8>);
+pub(crate) type Request = (String, Vec<u8>);
 
 /// Bodies one after the other, each with ids of its own.
-pub struct Bodies {
+pub(crate) struct Bodies {
     format: String,
     rows: u64,
     connection: u64,
@@ -34,7 +36,7 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    pub fn new(format: &str, rows: u64, connection: u64) -> Self {
+    pub(crate) fn new(format: &str, rows: u64, connection: u64) -> Self {
         let json = |row: u64| {
             let cells: Vec<String> =
                 (0..20).map(|column| format!("\"f{column}\":{}", cell(row, column))).collect();
@@ -64,7 +66,7 @@ impl Bodies {
         }
     }
 
-    pub fn next(&mut self) -> Vec<Request> {
+    pub(crate) fn next(&mut self) -> Vec<Request> {
         self.batch += 1;
         let (run, connection, batch) = (self.run, self.connection, self.batch);
         let id = |row: usize| format!("{run}-{connection}-{batch}-{row}");

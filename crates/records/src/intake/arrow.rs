@@ -5,11 +5,11 @@
 //! that can never fit also refuses the stream; values that do not fit refuse their rows.
 
 use super::{Believed, Intake, Wanted, check_label};
-use crate::codec::{built, data_type, label_fields, own_fields, record_fields, time_type};
+use crate::codec::{built, data_type, label_fields, own_fields, record_fields};
 use crate::rows::{Kind, Refusal, Refusals, Rows};
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray,
-    UInt64Array, new_null_array,
+    UInt64Array, make_array, new_null_array,
 };
 use arrow::buffer::Buffer;
 use arrow::compute::{
@@ -200,13 +200,18 @@ impl Checked {
             batch.column_by_name("time").ok_or_else(|| missing("time").hint("a column of that name"))?;
         let column: ArrayRef = match column.data_type() {
             DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => {
-                // Without a zone the instants are UTC, as everywhere.
-                let plain = DataType::Timestamp(TimeUnit::Microsecond, None);
-                let column = match column.data_type() {
-                    DataType::Timestamp(_, Some(_)) => column.clone(),
-                    _ => brought(column, &plain, |_| true, "time", "instants")?,
+                // Instants are the same numbers in every zone, and those without one are UTC, as everywhere.
+                let plain = match column.data_type() {
+                    DataType::Timestamp(unit, Some(_)) => {
+                        let data =
+                            column.to_data().into_builder().data_type(DataType::Timestamp(*unit, None));
+                        make_array(data.build().map_err(broken)?)
+                    }
+                    _ => column.clone(),
                 };
-                brought(&column, &time_type(), |_| true, "time", "instants")?
+                let wanted = DataType::Timestamp(TimeUnit::Microsecond, None);
+                let plain = brought(&plain, &wanted, |_| true, "time", "instants")?;
+                Arc::new(plain.as_primitive::<TimestampMicrosecondType>().clone().with_timezone("UTC"))
             }
             kind if text_like(kind) => {
                 let texts = brought(column, &DataType::Utf8, text_like, "time", "instants")?;

@@ -4,7 +4,7 @@
 //! what the write-ahead log holds beyond the segments. Readers see only what is on disk.
 //!
 //! `model` takes rows in, `tail` holds what is not in segments yet, `index` knows which ids are there, `flusher` makes
-//! segments beside, `read` reads. `taken` follows what the catalogue says, also of segments of other replicas; `keep`
+//! segments beside, `recover` finds what is there at the start, `read` reads. `taken` follows what the catalogue says, also of segments of other replicas; `keep`
 //! compacts, drops and erases.
 
 mod flusher;
@@ -12,6 +12,7 @@ mod index;
 mod keep;
 mod model;
 mod read;
+mod recover;
 mod tail;
 mod taken;
 

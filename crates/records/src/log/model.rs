@@ -6,20 +6,21 @@
 //! segment, never in both.
 
 use super::index::{Index, Keys, Known};
+use super::recover::{replay, wal_path};
 use super::taken::{Taken, adopt, index_segments, reading_order};
 use super::tail::{Group, Pending, Tail, Unflushed};
 use super::{Appended, Limits, LogStats, Recovery};
 use crate::codec::{Columns, conform, label_fields, own_fields, record_fields, stamped};
 use crate::quarantine::Quarantine;
 use crate::archive::{Archive, Change, Content, sync_dir, write_segment};
-use crate::wal::{Frame, Wal, read};
+use crate::wal::{Frame, Wal};
 use crate::{Kind, Rows};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Schema as ArrowSchema;
 use jiff::Timestamp;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use steersman_domain::time::micros;
@@ -49,7 +50,7 @@ impl Shape {
         }
     }
 
-    fn own(&self, kind: Kind) -> &Arc<ArrowSchema> {
+    pub(super) fn own(&self, kind: Kind) -> &Arc<ArrowSchema> {
         match kind {
             Kind::Records => &self.own_records,
             Kind::Labels => &self.own_labels,
@@ -479,61 +480,4 @@ fn pending(
     frame.received_at = received_at;
     let batch = stamped(&batch, shape.stamped(kind), first, received_at)?;
     Ok((frame, batch))
-}
-
-fn wal_path(dir: &Path, from: u64) -> PathBuf {
-    dir.join(format!("wal-{from:012}.log"))
-}
-
-/// Reads what segments do not hold from the write-ahead logs, removes those that hold nothing else, and opens the last.
-fn replay(
-    home: &Home,
-    shape: &Shape,
-    keys: &Keys,
-    index: &mut Index,
-    open: &mut Unflushed,
-    recovery: &mut Recovery,
-    suspects: &mut HashSet<u128>,
-) -> Result<Wal, Problem> {
-    let (dir, flushed) = (home.dir.as_path(), open.from);
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
-        .map_err(|error| Problem::io("list", dir, &error))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-        .collect();
-    paths.sort();
-    // A file ends where the next one begins.
-    let begins_flushed = |path: &PathBuf| path <= &wal_path(dir, flushed);
-    while paths.get(1).is_some_and(begins_flushed) {
-        let path = paths.remove(0);
-        std::fs::remove_file(&path).map_err(|error| Problem::io("remove", &path, &error))?;
-    }
-    let Some(last) = paths.pop() else {
-        let wal = Wal::create(&wal_path(dir, flushed))?;
-        sync_dir(dir)?;
-        return Ok(wal);
-    };
-    let mut length = 0;
-    for (path, is_last) in paths.iter().map(|path| (path, false)).chain([(&last, true)]) {
-        let contents = read(path, is_last)?;
-        (length, recovery.torn_bytes) = (contents.length, contents.torn_bytes);
-        open.bytes += contents.length;
-        for frame in contents.frames {
-            let end = frame.first + frame.batch.num_rows() as u64;
-            if end <= flushed {
-                continue;
-            }
-            if frame.first != open.to {
-                let message = format!("position {} follows {} in `{}`", frame.first, open.to, path.display());
-                return Err(Problem::new(ErrorKind::Corrupt, message));
-            }
-            let own = conform(&frame.batch, shape.own(frame.kind))?;
-            let batch = stamped(&own, shape.stamped(frame.kind), frame.first, frame.received_at)?;
-            suspects.extend(index.add(frame.kind, &keys.of(frame.kind, &batch)?, &batch, true)?);
-            recovery.replayed += batch.num_rows() as u64;
-            open.push(frame.kind, batch, frame.received_at);
-        }
-    }
-    open.logs = paths;
-    Wal::resume(&last, length)
 }
