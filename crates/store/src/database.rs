@@ -210,12 +210,14 @@ pub(crate) fn problem(error: sqlx::Error) -> Problem {
         Some(_) => (Internal, None),
         None => match &error {
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => {
-                (Unavailable, Some("is the database up, and reachable from here?"))
+                (Unavailable, Some("is the database up, reachable from here, and its certificate trusted?"))
             }
             _ => (Internal, None),
         },
     };
-    let problem = Problem::new(kind, format!("the database failed: {error}"));
+    let what =
+        error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+    let problem = Problem::new(kind, format!("the database failed: {what}"));
     match hint {
         Some(hint) => problem.hint(hint),
         None => problem,

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The URL of an empty schema; none, with a message, where there is no Postgres.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn database() -> Option<String> {
     let Ok(url) = std::env::var("STEERSMAN_TEST_POSTGRES") else {
         println!("skipped: STEERSMAN_TEST_POSTGRES names no database; `cargo xtask test` starts one");

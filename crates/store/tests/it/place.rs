@@ -54,6 +54,7 @@ impl Place {
     }
 
     /// In a schema of its own; none, with a message, where there is no Postgres.
+    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
     pub(crate) async fn postgres() -> Option<Self> {
         let Ok(url) = std::env::var("STEERSMAN_TEST_POSTGRES") else {
             println!("skipped: STEERSMAN_TEST_POSTGRES names no database; `cargo xtask test` starts one");
