@@ -17,7 +17,7 @@ pub(crate) struct Server {
     server: String,
     /// How results are printed.
     #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    pub(crate) output: Output,
 }
 
 impl Server {
@@ -51,12 +51,12 @@ impl Server {
         self.call(|client, url| client.get(url), path).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.call(|client, url| client.post(url).json(body), path).await
     }
 }
 
-fn whoami() -> String {
+pub(crate) fn whoami() -> String {
     std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }
 
@@ -125,11 +125,23 @@ pub(crate) struct StatusArgs {
 /// Returns whether everything is on course.
 pub(crate) async fn status(args: &StatusArgs) -> Result<bool> {
     let models = args.server.get("/models").await?;
+    let replica = args.server.get("/replica").await?;
     let list = models.as_array().cloned().unwrap_or_default();
     let on_course = list.iter().all(|model| model["on_course"] == true);
     if args.server.output == Output::Json {
         json(&models)?;
         return Ok(on_course);
+    }
+    if replica["shared"] == true {
+        let own = text(&replica["replica"]);
+        match &replica["leader"] {
+            _ if replica["leads"] == true => note(&format!("{own} leads")),
+            Value::Null => note(&format!("{own} stands by, and nobody leads at the moment")),
+            leader => {
+                let (name, address) = (text(&leader["replica"]), text(&leader["address"]));
+                note(&format!("{own} stands by; {name} leads: {address}"));
+            }
+        }
     }
     if list.is_empty() {
         note("no model is declared yet: `steersman apply SPEC`");

@@ -6,6 +6,7 @@ mod client;
 mod compare;
 mod demo;
 mod estimate;
+mod forget;
 mod init;
 mod learner;
 mod output;
@@ -43,6 +44,7 @@ enum Command {
     Register(client::RegisterArgs),
     Approve(client::AnswerArgs),
     Reject(client::AnswerArgs),
+    Forget(forget::ForgetArgs),
     Report(client::ReportArgs),
     Verify(verify::VerifyArgs),
     #[command(hide = true)]
@@ -87,6 +89,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Register(args) => client::register(&args).await?,
         Command::Approve(args) => client::answer(&args, true).await?,
         Command::Reject(args) => client::answer(&args, false).await?,
+        Command::Forget(args) => forget::run(&args).await?,
         Command::Report(args) => client::report(&args).await?,
         Command::Verify(args) => return verify::run(&args).await,
         Command::LearnTrain(args) => learner::train::run(&args)?,

@@ -58,6 +58,50 @@ pub enum Fact {
         /// Version of the program.
         program: String,
     },
+    /// Records and labels of which all is older than `before` are to go.
+    #[serde(rename = "records.expired")]
+    RecordsExpired {
+        /// The model.
+        model: ModelName,
+        /// By the times of records, and by when they were taken in.
+        before: Timestamp,
+        /// Segments that go.
+        segments: u64,
+        /// Records in them.
+        records: u64,
+        /// Labels in them.
+        labels: u64,
+    },
+    /// Somebody asked for records to be erased. What they were found by is not kept.
+    #[serde(rename = "erasure.requested")]
+    ErasureRequested {
+        /// The model.
+        model: ModelName,
+        /// The column that they were found by; `id` for one record.
+        column: String,
+    },
+    /// Records were erased. Snapshots from before that held them cannot be made again.
+    #[serde(rename = "erasure.finished")]
+    ErasureFinished {
+        /// The model.
+        model: ModelName,
+        /// Segments that were written anew.
+        segments: u64,
+        /// Records that are gone.
+        records: u64,
+        /// Labels that are gone.
+        labels: u64,
+    },
+    /// A replica of the platform took the lead: it decides from here on.
+    #[serde(rename = "lead.taken")]
+    LeadTaken {
+        /// Version of the program.
+        program: String,
+        /// Its name.
+        replica: String,
+        /// How often the lead was taken until then, this time included.
+        term: u64,
+    },
     /// A person declared a model, or changed its spec.
     #[serde(rename = "model.declared")]
     ModelDeclared {
@@ -596,6 +640,10 @@ impl Fact {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::PlatformStarted { .. } => "platform.started",
+            Self::LeadTaken { .. } => "lead.taken",
+            Self::RecordsExpired { .. } => "records.expired",
+            Self::ErasureRequested { .. } => "erasure.requested",
+            Self::ErasureFinished { .. } => "erasure.finished",
             Self::ModelDeclared { .. } => "model.declared",
             Self::ReferenceLearnt { .. } => "reference.learnt",
             Self::SignalRaised { .. } => "signal.raised",
@@ -627,8 +675,11 @@ impl Fact {
     /// The model it is about.
     pub fn model(&self) -> Option<&ModelName> {
         match self {
-            Self::PlatformStarted { .. } | Self::ReportIssued { .. } => None,
+            Self::PlatformStarted { .. } | Self::LeadTaken { .. } | Self::ReportIssued { .. } => None,
             Self::ModelDeclared { model, .. }
+            | Self::RecordsExpired { model, .. }
+            | Self::ErasureRequested { model, .. }
+            | Self::ErasureFinished { model, .. }
             | Self::ReferenceLearnt { model, .. }
             | Self::SignalRaised { model, .. }
             | Self::SignalCleared { model, .. }

@@ -188,7 +188,19 @@ fn words(fact: &Fact) -> Option<(Tone, String, String)> {
             let (tone, title) = if *approved { (Good, "Approved") } else { (Bad, "Rejected") };
             (tone, title.to_owned(), reason.clone())
         }
+        Fact::RecordsExpired { before, records, labels, .. } => {
+            let what = format!("{records} records and {labels} labels from before {before}");
+            (Neutral, "Old records dropped".to_owned(), what)
+        }
+        Fact::ErasureFinished { records, labels, .. } => {
+            let what = format!(
+                "{records} records and {labels} labels; snapshots that held them cannot be made again"
+            );
+            (Neutral, "Records erased".to_owned(), what)
+        }
         Fact::PlatformStarted { .. }
+        | Fact::LeadTaken { .. }
+        | Fact::ErasureRequested { .. }
         | Fact::ReportIssued { .. }
         | Fact::SnapshotTaken { .. }
         | Fact::RunFinished { .. }

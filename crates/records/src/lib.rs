@@ -22,7 +22,8 @@ mod table;
 mod wal;
 
 pub use log::{
-    Appended, Compacted, Cursor, Detail, Dropped, Erase, Fresh, Limits, LogStats, RecordLog, Recovery, SegmentFiles, View,
+    Appended, Compacted, Cursor, Detail, Dropped, Erase, Fresh, Limits, LogStats, RecordLog, Recovery,
+    SegmentFiles, View,
 };
 pub use quarantine::Quarantined;
 pub use rows::{Kind, Refusal, Refusals, Rows};

@@ -3,9 +3,9 @@
 //! The digest is over the rows alone, in order of time and id: the same whatever the file's format, however the log was
 //! cut into segments, and whatever arrived later.
 
+use crate::archive::write_parquet;
 use crate::codec::{times, value, values};
 use crate::log::RecordLog;
-use crate::archive::write_parquet;
 use crate::table::{Arms, Scan, Table};
 use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema as ArrowSchema};

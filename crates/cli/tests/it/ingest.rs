@@ -11,7 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use steersman_domain::Schema;
-use steersman_records::{Item, RecordLog};
+use steersman_domain::config::RecordsSection;
+use steersman_records::{Item, Limits, RecordLog};
+use steersman_server::open_archive;
+use steersman_store::Store;
 
 /// An answer: status, `Retry-After`, body.
 type Answer = (u16, Option<String>, Value);
@@ -223,11 +226,16 @@ fn killed_under_load_the_platform_loses_nothing_that_it_acknowledged() {
     assert!(acknowledged.len() > 100, "{}", acknowledged.len());
     // It comes up again on what is there, and what is there is read beside it.
     drop(Up::start(dir.path(), None));
-    let log = RecordLog::open(&dir.path().join("state/records")).unwrap();
+    let state = dir.path().join("state");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(Store::open(&state)).unwrap();
+    let _inside = runtime.enter();
+    let archive = open_archive(&state, &RecordsSection::default(), &store).unwrap();
+    let log = RecordLog::open_on(&state.join("records"), archive, Limits::default()).unwrap();
     let name = "churn".parse().unwrap();
     log.declare(&name, &schema.unwrap()).unwrap();
     let mut there: BTreeMap<String, u64> = BTreeMap::new();
-    for arrival in log.arrivals(&name, 0).unwrap() {
+    for arrival in log.arrivals(&name).unwrap() {
         if let Item::Record(record) = arrival.item {
             *there.entry(record.id.to_string()).or_default() += 1;
         }

@@ -8,6 +8,7 @@ mod demo;
 mod estimate;
 mod ingest;
 mod platform;
+mod replicas;
 mod tune;
 
 use std::process::{Command, Output};

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running platform.
 pub(crate) struct Up {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) page: String,
-    gateway: String,
+    pub(crate) gateway: String,
 }
 
 impl Up {
@@ -22,6 +22,11 @@ impl Up {
         if let Some(spec) = spec {
             command.arg("--apply").arg(spec);
         }
+        Self::from(command)
+    }
+
+    /// Starts `steersman up` as `command` says, and waits until it is up.
+    pub(crate) fn from(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut find = |label: &str| loop {
@@ -40,7 +45,7 @@ impl Up {
         self.child.wait().unwrap();
     }
 
-    fn call(&self, method: reqwest::Method, url: &str, kind: &str, body: String) -> (u16, Value) {
+    pub(crate) fn call(&self, method: reqwest::Method, url: &str, kind: &str, body: String) -> (u16, Value) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let request = reqwest::Client::new().request(method, url).header("content-type", kind).body(body);
@@ -59,7 +64,7 @@ impl Up {
         .1
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.call(
             reqwest::Method::POST,
             &format!("{}/api/v1{path}", self.page),
@@ -68,7 +73,7 @@ impl Up {
         )
     }
 
-    fn lines(&self, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn lines(&self, path: &str, body: &str) -> (u16, Value) {
         self.call(
             reqwest::Method::POST,
             &format!("{}/api/v1{path}", self.page),
@@ -141,7 +146,7 @@ pub(crate) fn project(train: Option<&str>) -> (tempfile::TempDir, PathBuf) {
     (dir, spec)
 }
 
-fn champion(up: &Up) -> Option<String> {
+pub(crate) fn champion(up: &Up) -> Option<String> {
     up.get("/models/churn")["summary"]["champion"].as_str().map(str::to_owned)
 }
 

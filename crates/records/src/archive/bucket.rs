@@ -73,8 +73,11 @@ struct Copy {
 
 impl Bucket {
     pub(super) fn open(options: BucketOptions) -> Result<Self, Problem> {
-        let client = ClientOptions::new().with_timeout(Duration::from_secs(30)).with_connect_timeout(Duration::from_secs(5));
-        let retry = RetryConfig { max_retries: 3, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() };
+        let client = ClientOptions::new()
+            .with_timeout(Duration::from_secs(30))
+            .with_connect_timeout(Duration::from_secs(5));
+        let retry =
+            RetryConfig { max_retries: 3, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() };
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&options.bucket)
             .with_client_options(client.with_allow_http(options.allow_http))
@@ -135,9 +138,8 @@ impl Bucket {
         result.map_err(|error| {
             let kind = match &error {
                 object_store::Error::NotFound { .. } => ErrorKind::NotFound,
-                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                    ErrorKind::Forbidden
-                }
+                object_store::Error::PermissionDenied { .. }
+                | object_store::Error::Unauthenticated { .. } => ErrorKind::Forbidden,
                 _ => ErrorKind::Unavailable,
             };
             Problem::new(kind, format!("cannot {what} `{name}` in `{:?}`: {error}", self.options))
@@ -176,7 +178,8 @@ impl Bucket {
         }
         let (store, key) = (self.store.clone(), self.key(name));
         let bytes = self.wait("read", name, async move { store.get(&key).await?.bytes().await })?;
-        let (partial, dir) = (path.with_added_extension("partial"), path.parent().unwrap_or(&self.options.cache));
+        let (partial, dir) =
+            (path.with_added_extension("partial"), path.parent().unwrap_or(&self.options.cache));
         let write = std::fs::create_dir_all(dir)
             .and_then(|()| std::fs::write(&partial, &bytes))
             .and_then(|()| std::fs::rename(&partial, &path));
@@ -208,7 +211,10 @@ impl Bucket {
             let copies = self.copies();
             let below = copies.by_name.iter().filter(|(name, _)| name.starts_with(folder) && !named(name));
             // One that is being read goes next time.
-            below.filter(|(_, copy)| Arc::strong_count(&copy.pin) == 1).map(|(name, _)| name.clone()).collect()
+            below
+                .filter(|(_, copy)| Arc::strong_count(&copy.pin) == 1)
+                .map(|(name, _)| name.clone())
+                .collect()
         };
         unnamed.iter().try_for_each(|name| self.forget_copy(name))
     }
@@ -219,7 +225,9 @@ impl Bucket {
         let mut copies = self.copies();
         while copies.bytes > self.options.cache_bytes {
             let free = copies.by_name.iter().filter(|(_, copy)| Arc::strong_count(&copy.pin) == 1);
-            let Some(name) = free.min_by_key(|(_, copy)| copy.used).map(|(name, _)| name.clone()) else { break };
+            let Some(name) = free.min_by_key(|(_, copy)| copy.used).map(|(name, _)| name.clone()) else {
+                break;
+            };
             copies.take(&name);
             remove_file(&self.copy(&name))?;
         }
@@ -239,7 +247,8 @@ impl Bucket {
             Ok(objects)
         })?;
         let root = self.key("").to_string();
-        let old = objects.into_iter().filter(|object| object.last_modified.timestamp() < before.cast_signed());
+        let old =
+            objects.into_iter().filter(|object| object.last_modified.timestamp() < before.cast_signed());
         let name = |object: object_store::ObjectMeta| {
             let key = object.location.to_string();
             key.strip_prefix(&root).map(|name| name.trim_start_matches('/').to_owned())

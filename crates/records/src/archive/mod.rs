@@ -40,7 +40,9 @@ pub(crate) fn replica(dir: &Path) -> Result<String, Problem> {
     use std::hash::BuildHasher as _;
     let path = dir.join("replica");
     match std::fs::read_to_string(&path) {
-        Ok(name) if name.len() == 16 && name.chars().all(|letter| letter.is_ascii_hexdigit()) => return Ok(name),
+        Ok(name) if name.len() == 16 && name.chars().all(|letter| letter.is_ascii_hexdigit()) => {
+            return Ok(name);
+        }
         Ok(_) => {
             let problem = Problem::new(steersman_domain::ErrorKind::Corrupt, "not the name of a replica");
             return Err(problem.field(path.display().to_string()));

@@ -169,7 +169,9 @@ fn concat(fields: &Arc<ArrowSchema>, batches: &[RecordBatch]) -> Result<RecordBa
 /// The rows in order of `column`, and of arrival where that is the same.
 fn in_order(batch: RecordBatch, column: &str) -> Result<RecordBatch, Problem> {
     let wrong = |error: arrow::error::ArrowError| Problem::internal(error.to_string());
-    let sort = |name: &str| batch.column_by_name(name).map(|values| SortColumn { values: values.clone(), options: None });
+    let sort = |name: &str| {
+        batch.column_by_name(name).map(|values| SortColumn { values: values.clone(), options: None })
+    };
     let Some(first) = sort(column) else { return Ok(batch) };
     let by = [Some(first), sort(SEQ).filter(|_| column != SEQ)];
     let order = lexsort_to_indices(&by.into_iter().flatten().collect::<Vec<_>>(), None).map_err(wrong)?;
@@ -225,7 +227,11 @@ pub(crate) fn write_parquet(
 }
 
 /// Writes a file and brings it to the disk; after an error there is none.
-fn write_file(partial: &Path, batch: &RecordBatch, properties: WriterPropertiesBuilder) -> Result<(), Problem> {
+fn write_file(
+    partial: &Path,
+    batch: &RecordBatch,
+    properties: WriterPropertiesBuilder,
+) -> Result<(), Problem> {
     let written = write_partial(partial, batch, properties);
     if written.is_err() {
         // On a full disk half a file would keep the room that is needed.

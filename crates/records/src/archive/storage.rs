@@ -91,7 +91,9 @@ impl Storage {
             Self::Folder(dir) => {
                 let mut found = Vec::new();
                 walk(&dir.join(folder), &mut |path, written| {
-                    if written < before && let Ok(name) = path.strip_prefix(dir) {
+                    if written < before
+                        && let Ok(name) = path.strip_prefix(dir)
+                    {
                         found.push(name.to_string_lossy().into_owned());
                     }
                 })?;
@@ -105,7 +107,9 @@ impl Storage {
 /// Removes a file; one that is not there does not matter.
 pub(super) fn remove_file(path: &Path) -> Result<(), Problem> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Problem::io("remove", path, &error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Problem::io("remove", path, &error))
+        }
         _ => Ok(()),
     }
 }
@@ -125,7 +129,10 @@ pub(super) fn walk(dir: &Path, see: &mut dyn FnMut(&Path, SystemTime)) -> Result
         if about.is_dir() {
             walk(&path, see)?;
         } else if path.extension().is_some_and(|extension| extension == "parquet" || extension == "partial") {
-            see(&path, about.modified().unwrap_or(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX))));
+            see(
+                &path,
+                about.modified().unwrap_or(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX))),
+            );
         }
     }
     Ok(())

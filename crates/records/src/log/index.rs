@@ -159,7 +159,13 @@ impl Index {
     }
 
     /// Adds the rows of a stamped batch that is on disk; returns the keys of records that were there.
-    pub(super) fn add(&mut self, kind: Kind, keys: &[u128], batch: &RecordBatch, own: bool) -> Result<Vec<u128>, Problem> {
+    pub(super) fn add(
+        &mut self,
+        kind: Kind,
+        keys: &[u128],
+        batch: &RecordBatch,
+        own: bool,
+    ) -> Result<Vec<u128>, Problem> {
         if kind == Kind::Records {
             return Ok(keys.iter().filter(|key| !self.insert_record(**key)).copied().collect());
         }

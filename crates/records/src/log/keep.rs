@@ -77,7 +77,12 @@ impl ModelLog {
     }
 
     /// Writes a segment of these positions; none if there are no rows.
-    fn write_both(&self, replica: &str, positions: (u64, u64), parts: &[Both]) -> Result<Option<Segment>, Problem> {
+    fn write_both(
+        &self,
+        replica: &str,
+        positions: (u64, u64),
+        parts: &[Both],
+    ) -> Result<Option<Segment>, Problem> {
         let records: Vec<RecordBatch> = parts.iter().filter_map(|part| part.records.clone()).collect();
         let labels: Vec<RecordBatch> = parts.iter().filter_map(|part| part.labels.clone()).collect();
         if records.iter().chain(&labels).all(|batch| batch.num_rows() == 0) {

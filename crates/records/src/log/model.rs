@@ -7,12 +7,12 @@
 
 use super::index::{Index, Keys, Known};
 use super::recover::{replay, wal_path};
-use super::taken::{Taken, adopt, index_segments, reading_order};
 use super::tail::{Group, Pending, Tail, Unflushed};
+use super::taken::{Taken, adopt, index_segments, reading_order};
 use super::{Appended, Limits, LogStats, Recovery};
+use crate::archive::{Archive, Change, Content, sync_dir, write_segment};
 use crate::codec::{Columns, conform, label_fields, own_fields, record_fields, stamped};
 use crate::quarantine::Quarantine;
-use crate::archive::{Archive, Change, Content, sync_dir, write_segment};
 use crate::wal::{Frame, Wal};
 use crate::{Kind, Rows};
 use arrow::array::{BooleanArray, RecordBatch};
@@ -244,8 +244,10 @@ impl ModelLog {
 
     fn check(&self, tail: &Tail) -> Result<(), Problem> {
         if tail.failed {
-            let message =
-                format!("writing to `{}` failed; nothing is taken in until a restart", self.home.dir.display());
+            let message = format!(
+                "writing to `{}` failed; nothing is taken in until a restart",
+                self.home.dir.display()
+            );
             return Err(Problem::new(ErrorKind::Unavailable, message)
                 .hint("look at the disk, then restart Steersman"));
         }

@@ -9,8 +9,8 @@ use crate::table::{Scan, Table};
 use crate::{Arrival, Kind};
 use arrow::array::{BooleanArray, Float64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
-use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use steersman_domain::time::{from_micros, micros};
 use steersman_domain::{ErrorKind, Problem, Schema};
@@ -223,7 +223,8 @@ impl ModelLog {
     }
 
     fn read_segment(&self, moment: &Moment, segment: &Segment, detail: Detail) -> Result<Fresh, Problem> {
-        let (storage, columns) = (&self.home.archive.storage, (detail == Detail::Times).then_some(TIMES.as_slice()));
+        let (storage, columns) =
+            (&self.home.archive.storage, (detail == Detail::Times).then_some(TIMES.as_slice()));
         let records = segment.read(storage, Kind::Records, columns)?;
         let records = records.map(|batch| moment.once(&segment.replica, batch)).transpose()?;
         Ok(Fresh {
@@ -237,7 +238,9 @@ impl ModelLog {
     pub(super) fn fresh(&self, from: &Cursor, detail: Detail) -> Result<Option<Fresh>, Problem> {
         let own = self.home.replica.as_str();
         self.reading(|moment| {
-            if let Some(segment) = moment.segments.iter().find(|segment| segment.to > from.of(&segment.replica)) {
+            if let Some(segment) =
+                moment.segments.iter().find(|segment| segment.to > from.of(&segment.replica))
+            {
                 let read = self.read_segment(moment, segment, detail)?;
                 let read = Fresh { until: from.with(&segment.replica, segment.to), ..read };
                 return read.from(from.of(&segment.replica), i64::MIN).map(Some);

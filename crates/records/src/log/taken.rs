@@ -91,7 +91,11 @@ pub(super) fn reading_order(segments: &mut [Segment]) {
 }
 
 /// The rows of a segment that the index needs, of each kind, with their keys.
-fn keyed(home: &Home, keys: &Keys, segment: &Segment) -> Result<Vec<(Kind, Vec<u128>, RecordBatch)>, Problem> {
+fn keyed(
+    home: &Home,
+    keys: &Keys,
+    segment: &Segment,
+) -> Result<Vec<(Kind, Vec<u128>, RecordBatch)>, Problem> {
     let mut found = Vec::new();
     for (kind, columns) in [(Kind::Records, Some(KEYS.as_slice())), (Kind::Labels, None)] {
         if let Some(batch) = segment.read(&home.archive.storage, kind, columns)? {
@@ -196,7 +200,8 @@ impl ModelLog {
                 }
                 let tail = self.lock();
                 let records = fresh.iter().filter(|(kind, ..)| *kind == Kind::Records);
-                suspects.extend(records.flat_map(|(_, keys, _)| keys).filter(|key| tail.index.has_record(**key)));
+                suspects
+                    .extend(records.flat_map(|(_, keys, _)| keys).filter(|key| tail.index.has_record(**key)));
             }
             if anew {
                 let moment = self.moment();

@@ -28,7 +28,8 @@ impl Shared {
     }
 
     fn open(&self, replica: &str) -> RecordLog {
-        let log = RecordLog::open_on(&self.dir.path().join(replica), self.archive.clone(), Limits::default()).unwrap();
+        let log = RecordLog::open_on(&self.dir.path().join(replica), self.archive.clone(), Limits::default())
+            .unwrap();
         log.declare(&name(), &schema()).unwrap();
         log
     }
@@ -182,7 +183,9 @@ fn whoever_reads_during_compaction_sees_all_or_nothing() {
     assert_eq!(parquet_files(shared.dir.path()), 2);
     let log = shared.open("a2");
     assert_eq!(ids(&log).len(), 240);
-    assert!(log.arrivals(&name()).unwrap().iter().enumerate().all(|(place, arrival)| arrival.seq == place as u64));
+    assert!(
+        log.arrivals(&name()).unwrap().iter().enumerate().all(|(place, arrival)| arrival.seq == place as u64)
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
         let _ = writeln!(text, "steersman_{name}{labels} {value}");
     };
     line("ledger_entries", "", state.size);
+    line("leads", "", u64::from(platform.leads()));
     line("capture_failures_total", "", platform.capture_failures());
     let admission = platform.admission();
     line("ingest_in_flight_bytes", "", admission.in_flight());
@@ -42,6 +43,9 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
             line("labels", &labels, stats.labels);
             line("labels_without_record", &labels, stats.labels_without_record);
             line("segments", &labels, stats.segments);
+            line("segment_bytes", &labels, stats.segment_bytes);
+            line("id_index_entries", &labels, stats.index_entries);
+            line("id_index_bytes", &labels, stats.index_bytes);
             line("wal_bytes", &labels, stats.wal_bytes);
             line("wal_bytes_limit", &labels, stats.wal_bytes_limit);
             line("unflushed_rows", &labels, stats.unflushed_rows);

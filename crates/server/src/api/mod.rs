@@ -15,10 +15,14 @@ pub use problem::ApiProblem;
 
 use crate::Platform;
 use crate::pages;
+use crate::platform::Replica;
+use axum::Json;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
-use axum::{Json, extract::State};
+use serde::Deserialize;
 use serde_json::json;
 
 /// The largest body that is no telemetry, in bytes.
@@ -28,6 +32,7 @@ const LARGEST_BODY: usize = 8 << 20;
 pub fn router(platform: Platform) -> Router {
     let api = Router::new()
         .route("/state", get(models::state))
+        .route("/replica", get(replica))
         .route("/models", get(models::list).post(models::apply))
         .route("/models/{model}", get(models::show))
         .route("/models/{model}/measurements", get(models::measurements))
@@ -36,6 +41,7 @@ pub fn router(platform: Platform) -> Router {
         .route("/models/{model}/rollouts", get(models::rollouts).post(models::request_rollout))
         .route("/models/{model}/records", post(telemetry::records))
         .route("/models/{model}/labels", post(telemetry::labels))
+        .route("/models/{model}/forget", post(models::forget))
         .route("/models/{model}/quarantine", get(telemetry::quarantine))
         .route("/models/{model}/events", post(events::of_model))
         .route("/events", post(events::of_any))
@@ -57,6 +63,34 @@ pub fn router(platform: Platform) -> Router {
         .with_state(platform)
 }
 
-async fn ready(State(platform): State<Platform>) -> Json<serde_json::Value> {
-    Json(json!({"ready": true, "entries": platform.state().size}))
+/// Which part this replica plays, and who leads.
+async fn replica(State(platform): State<Platform>) -> Json<Replica> {
+    Json(platform.replica())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadyFor {
+    role: Option<Role>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Role {
+    Leader,
+}
+
+/// Ready to take telemetry in and to show pages; with `?role=leader`, ready to decide and to serve through its gateway.
+async fn ready(
+    State(platform): State<Platform>,
+    Query(wanted): Query<ReadyFor>,
+) -> (StatusCode, Json<serde_json::Value>) {
+    let Replica { replica, leads, leader, .. } = platform.replica();
+    let ready = leads || wanted.role.is_none();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let entries = platform.state().size;
+    let role = if leads { "leader" } else { "standby" };
+    let body =
+        json!({"ready": ready, "entries": entries, "replica": replica, "role": role, "leader": leader});
+    (status, Json(body))
 }

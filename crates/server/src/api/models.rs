@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use steersman_domain::time::parse_time;
 use steersman_domain::{Measurement, ModelName, ModelSpec, MonitorKind, Problem, RolloutId, Version};
 use steersman_ledger::state::{IncidentState, ModelState, RolloutState, State as LedgerState};
+use steersman_records::Erase;
 use steersman_store::MeasurementQuery;
 
 /// A JSON body whose errors are problems.
@@ -155,6 +156,33 @@ pub(super) async fn register(
     let registration = Registration { artifact: register.artifact, note: register.note };
     let version = platform.register(&register.by, &model, registration).await?;
     Ok(Json(json!({"model": model, "version": version})))
+}
+
+/// Either a record's id, or a column and its value.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Forget {
+    by: String,
+    id: Option<String>,
+    column: Option<String>,
+    value: Option<String>,
+}
+
+pub(super) async fn forget(
+    State(platform): State<Platform>,
+    Path(model): Path<ModelName>,
+    Body(asked): Body<Forget>,
+) -> Result<Json<Value>, ApiProblem> {
+    let what = match (asked.id, asked.column, asked.value) {
+        (Some(id), None, None) => Erase::Id(id),
+        (None, Some(name), Some(value)) => Erase::Column { name, value },
+        _ => {
+            let problem = Problem::invalid("what is to be erased is not clear").field("id");
+            return Err(problem.hint("name either `id`, or `column` and `value`").into());
+        }
+    };
+    let dropped = platform.forget(&asked.by, &model, what).await?;
+    Ok(Json(json!({"model": model, "erased": dropped})))
 }
 
 #[derive(Debug, Deserialize)]

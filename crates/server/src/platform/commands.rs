@@ -32,6 +32,7 @@ pub struct Registration {
 impl Platform {
     /// Declares a model, or changes its spec. `folder` is where its commands run and what relative paths start from.
     pub async fn apply(&self, by: &str, spec: ModelSpec, folder: &Path) -> Result<Applied, Problem> {
+        self.must_lead()?;
         let name = spec.model.name.clone();
         let path = folder.join(&spec.data.reference);
         let (reading, read_spec) = (path.clone(), spec.clone());
@@ -94,6 +95,7 @@ impl Platform {
         model: &ModelName,
         registration: Registration,
     ) -> Result<Version, Problem> {
+        self.must_lead()?;
         let state = self.state();
         let version = state.model(model)?.next_version();
         let to = self.artifact_path(model, version, None);
@@ -204,7 +206,7 @@ impl Platform {
     }
 
     /// Writes facts in a person's name.
-    async fn write_by(&self, by: &str, facts: Vec<Fact>) -> Result<(), Problem> {
+    pub(super) async fn write_by(&self, by: &str, facts: Vec<Fact>) -> Result<(), Problem> {
         let name = by.trim();
         if name.is_empty() || name.len() > 100 {
             return Err(Problem::invalid("a name of 1 to 100 bytes is needed").field("by"));

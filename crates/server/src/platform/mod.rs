@@ -6,26 +6,32 @@
 //!   halves of a call that others saw, and `calls` makes records of calls.
 //! - `steer` is one turn of the loop: watch, decide, write facts, act.
 //! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
+//! - `archive` is where the segments of records are, and keeps them in order.
+//! - `lead` says which of several replicas decides; the others follow the facts that it writes.
 //! - `commands` is what people ask for: apply a spec, register a version, approve; `report` writes reports.
 //!
 //! INVARIANT: facts are written under one lock, and the state in memory is the fold of exactly the facts on disk.
 
 mod admission;
+mod archive;
 mod calls;
 mod clock;
 mod commands;
 mod events;
 mod ingest;
 mod jobs;
+mod lead;
 mod report;
 mod routes;
 mod steer;
 
 pub use admission::{Admission, IngestLimits, Ticket};
+pub use archive::open_archive;
 pub use clock::Clock;
 pub use commands::{Applied, Registration};
 pub use events::{Event, EventCounts, EventKind};
 pub use ingest::{Body, Ingested};
+pub use lead::Replica;
 
 use events::Events;
 use jiff::Timestamp;
@@ -37,12 +43,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use steersman_act::server::Servers;
 use steersman_decide::{Intent, Judge};
+use steersman_domain::config::{RecordsSection, StoreSection};
 use steersman_domain::time::from_micros;
-use steersman_domain::{Actor, Entry, Fact, ModelName, ModelSpec, Problem, RolloutId, RunId, Version};
+use steersman_domain::{
+    Actor, Entry, Fact, ModelName, ModelSpec, Period, Problem, RolloutId, RunId, Version,
+};
 use steersman_gateway::Gateway;
 use steersman_ledger::state::{ModelState, State};
 use steersman_records::reference::{Reference, read_reference};
-use steersman_records::{Arrival, Detail, Item, RecordLog};
+use steersman_records::{Arrival, Cursor, Detail, Item, Limits, RecordLog};
 use steersman_store::{Batch, Draft, Store};
 use steersman_watch::{ReferenceProfile, Watcher};
 use tokio::sync::mpsc;
@@ -54,8 +63,18 @@ const CAPTURE_QUEUE: usize = 10_000;
 /// What a platform is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where everything lasts.
+    /// The folder of this process.
     pub dir: PathBuf,
+    /// Which database holds the ledger.
+    pub store: StoreSection,
+    /// Where records last.
+    pub records: RecordsSection,
+    /// The folder of references, snapshots and trained versions; replicas share it.
+    pub artifacts: PathBuf,
+    /// Name of this replica.
+    pub name: String,
+    /// Where its pages and API are.
+    pub address: String,
     /// Where the gateway listens.
     pub gateway: SocketAddr,
     /// Where the time comes from.
@@ -66,6 +85,24 @@ pub struct Options {
     pub ingest: IngestLimits,
 }
 
+impl Options {
+    /// A platform that owns `dir` alone, with everything in it.
+    pub fn alone(dir: PathBuf) -> Self {
+        Self {
+            store: StoreSection::default(),
+            records: RecordsSection::default(),
+            artifacts: dir.join("models"),
+            name: "steersman".to_owned(),
+            address: String::new(),
+            gateway: SocketAddr::from(([127, 0, 0, 1], 7701)),
+            clock: Clock::System,
+            dead_man: Duration::from_secs(30),
+            ingest: IngestLimits::default(),
+            dir,
+        }
+    }
+}
+
 /// A running platform; clones share it.
 #[derive(Clone)]
 pub struct Platform {
@@ -74,6 +111,9 @@ pub struct Platform {
 
 struct Inner {
     dir: PathBuf,
+    artifacts: PathBuf,
+    name: String,
+    address: String,
     clock: Clock,
     store: Store,
     log: RecordLog,
@@ -82,6 +122,7 @@ struct Inner {
     watcher: Watcher,
     state: RwLock<Arc<State>>,
     writer: tokio::sync::Mutex<()>,
+    lead: Mutex<lead::Lead>,
     models: Mutex<BTreeMap<ModelName, Live>>,
     jobs: Mutex<HashMap<RunId, JoinHandle<()>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -90,6 +131,12 @@ struct Inner {
     admission: Arc<Admission>,
     events: Events,
     stopping: tokio::sync::watch::Sender<bool>,
+    /// After so long records go, unless the model's spec says otherwise.
+    retention: Option<Period>,
+    /// What compacts segments, if something does.
+    compaction: Mutex<Option<JoinHandle<()>>>,
+    /// When old segments and garbage were last looked for.
+    kept: Mutex<Option<Timestamp>>,
 }
 
 /// What is known of a model beside the ledger: all of it can be made again from records and facts.
@@ -105,28 +152,19 @@ struct Live {
     last_label: Option<Timestamp>,
     /// The version whose training data windows are compared with; none for the reference file.
     compared_with: Option<Version>,
-    /// Arrivals before this position were taken in.
-    cursor: u64,
+    /// How far arrivals were taken in.
+    cursor: Cursor,
 }
 
 impl Platform {
-    /// Brings a platform up on `options.dir`, which is made if it is not there.
+    /// Brings a platform up on `options.dir`, which is made if it is not there. It leads if no other replica does.
     pub async fn open(options: Options) -> Result<Self, Problem> {
-        let store = Store::open(&options.dir).await?;
-        let mut state = State::default();
-        loop {
-            let entries = store.entries(state.size, 1_000).await?;
-            if entries.is_empty() {
-                break;
-            }
-            for entry in &entries {
-                state.apply(entry)?;
-            }
-        }
+        let store = Store::open_as(&options.dir, &options.store).await?;
         let servers = Servers::new(options.dir.join("servers"));
         servers.reap_orphans();
+        let archive = open_archive(&options.dir, &options.records, &store)?;
         let records = options.dir.join("records");
-        let log = blocking(move || RecordLog::open(&records)).await?;
+        let log = blocking(move || RecordLog::open_on(&records, archive, Limits::default())).await?;
         let (captures, queue) = mpsc::channel(CAPTURE_QUEUE);
         let (events, pairs) = Events::new();
         let gateway_config = steersman_gateway::Config {
@@ -139,14 +177,18 @@ impl Platform {
         let platform = Self {
             inner: Arc::new(Inner {
                 dir: options.dir,
+                artifacts: options.artifacts,
+                name: options.name,
+                address: options.address,
                 clock: options.clock,
                 store,
                 log,
                 gateway,
                 servers,
                 watcher,
-                state: RwLock::new(Arc::new(state)),
+                state: RwLock::default(),
                 writer: tokio::sync::Mutex::new(()),
+                lead: Mutex::default(),
                 models: Mutex::new(BTreeMap::new()),
                 jobs: Mutex::new(HashMap::new()),
                 tasks: Mutex::new(Vec::new()),
@@ -155,17 +197,16 @@ impl Platform {
                 admission: Arc::new(Admission::new(options.ingest)),
                 events,
                 stopping: tokio::sync::watch::Sender::new(false),
+                retention: options.records.retention,
+                compaction: Mutex::default(),
+                kept: Mutex::default(),
             }),
         };
-        let models: Vec<ModelName> = platform.state().models.keys().cloned().collect();
-        for model in &models {
-            platform.load_model(model).await?;
-        }
+        platform.follow().await?;
+        platform.start_keeping();
         platform.start_capture(queue);
         platform.start_events(pairs);
-        platform
-            .write("act", Fact::PlatformStarted { program: env!("CARGO_PKG_VERSION").to_owned() })
-            .await?;
+        platform.lead().await?;
         Ok(platform)
     }
 
@@ -218,23 +259,36 @@ impl Platform {
                 task.abort();
             }
         }
+        let compaction = lock(&self.inner.compaction).take();
+        if let Some(compaction) = compaction {
+            // What is half done is garbage later.
+            let _ = tokio::time::timeout(Duration::from_secs(5), compaction).await;
+        }
         let log = self.inner.log.clone();
         if let Err(problem) = blocking(move || log.flush()).await {
             tracing::warn!(%problem, "records stay in the write-ahead log");
         }
         self.inner.servers.stop_all().await;
+        self.let_go().await;
         self.inner.store.close().await;
     }
 
     /// Writes facts, with rows that belong to them, in one transaction, and folds them into the state.
-    async fn commit(&self, batch: Batch) -> Result<Vec<Entry>, Problem> {
+    async fn commit(&self, mut batch: Batch) -> Result<Vec<Entry>, Problem> {
         let _writing = self.inner.writer.lock().await;
-        let entries = self.inner.store.commit(self.now(), batch).await?;
-        let mut state = (*self.state()).clone();
-        for entry in &entries {
-            state.apply(entry)?;
-        }
-        *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        self.must_lead()?;
+        batch.after = Some(self.state().size);
+        let entries = match self.inner.store.commit(self.now(), batch).await {
+            Ok(entries) => entries,
+            Err(problem) => {
+                // Where the answer of the database was lost the facts may be there all the same.
+                if let Err(unread) = self.read_on().await {
+                    tracing::warn!(problem = %unread, "the ledger was not read on");
+                }
+                return Err(problem);
+            }
+        };
+        self.fold(&entries)?;
         for entry in &entries {
             tracing::info!(seq = entry.seq, kind = entry.fact.kind(), model = ?entry.fact.model().map(ModelName::as_str), "fact");
         }
@@ -338,14 +392,16 @@ impl Platform {
         let mut judge = Judge::new(&model.spec, &rollout.plan);
         let (log, replayed) = (self.inner.log.clone(), name.clone());
         let began = rollout.started_at;
-        let arrivals = blocking(move || log.arrivals_since(&replayed, began)).await?;
-        let mut models = lock(&self.inner.models);
-        let Some(live) = models.get_mut(name) else { return Ok(()) };
         // What arrives after the cursor is shown to the judge when it is taken in.
-        let seen = arrivals.iter().filter(|arrival| arrival.seq < live.cursor);
-        for arrival in seen {
+        let Some(cursor) = lock(&self.inner.models).get(name).map(|live| live.cursor.clone()) else {
+            return Ok(());
+        };
+        let arrivals = blocking(move || log.arrivals_since(&replayed, began, &cursor)).await?;
+        for arrival in &arrivals {
             feed(&mut judge, arrival);
         }
+        let mut models = lock(&self.inner.models);
+        let Some(live) = models.get_mut(name) else { return Ok(()) };
         live.judge = Some((rollout.rollout.clone(), judge));
         Ok(())
     }
@@ -354,13 +410,14 @@ impl Platform {
     /// sequence, however the platform was interrupted.
     async fn catch_up(&self, name: &ModelName) -> Result<(), Problem> {
         loop {
-            let known = lock(&self.inner.models).get(name).map(|live| (live.cursor, live.judge.is_some()));
+            let known =
+                lock(&self.inner.models).get(name).map(|live| (live.cursor.clone(), live.judge.is_some()));
             let Some((from, judged)) = known else { return Ok(()) };
             // Only a judge looks at whole rows.
             let detail = if judged { Detail::All } else { Detail::Times };
             let (log, model) = (self.inner.log.clone(), name.clone());
             let fresh = blocking(move || {
-                let Some(fresh) = log.fresh(&model, from, detail)? else { return Ok(None) };
+                let Some(fresh) = log.fresh(&model, &from, detail)? else { return Ok(None) };
                 let rows = if judged { fresh.arrivals(&log.schema(&model)?)? } else { Vec::new() };
                 Ok(Some((fresh, rows)))
             });
@@ -371,7 +428,7 @@ impl Platform {
             let (last_record, last_label) = fresh.latest()?;
             let mut models = lock(&self.inner.models);
             let Some(live) = models.get_mut(name) else { return Ok(()) };
-            live.cursor = fresh.until;
+            live.cursor = fresh.until.clone();
             live.last_record = live.last_record.max(last_record.map(from_micros));
             live.last_label = live.last_label.max(last_label.map(from_micros));
             if let (Some((_, judge)), Some(started)) = (&mut live.judge, started) {
@@ -384,7 +441,7 @@ impl Platform {
     // Where a model's files lie.
 
     fn model_dir(&self, name: &ModelName) -> PathBuf {
-        self.inner.dir.join("models").join(name.as_str())
+        self.inner.artifacts.join(name.as_str())
     }
 
     fn run_dir(&self, name: &ModelName, run: &RunId) -> PathBuf {

@@ -9,20 +9,34 @@ use steersman_store::{Batch, MeasurementQuery};
 
 /// Records become a segment after so long, however few they are.
 const SEGMENT_AFTER: Period = Period::from_seconds(300);
+/// Where replicas share records it is sooner: the leader sees what the others took in.
+const SHARED_AFTER: Period = Period::from_seconds(5);
 /// More rounds of deciding than this in one turn mean that two rules undo each other.
 const MOST_ROUNDS: usize = 32;
 
 impl Platform {
-    /// One turn of the loop. Returns whether anything happened.
+    /// One turn of the loop; on a replica that stands by, a look at what the leader wrote. Returns whether anything
+    /// happened.
     pub async fn tick(&self) -> Result<bool, Problem> {
         let before = self.state().size;
         self.inner.events.expire(self.now());
         if let Clock::System = self.inner.clock {
             // What came long ago must not wait for its segment until more comes.
-            if let Err(problem) = self.inner.log.flush_older(SEGMENT_AFTER.before(self.now())) {
+            let after = if self.inner.store.shared() { SHARED_AFTER } else { SEGMENT_AFTER };
+            if let Err(problem) = self.inner.log.flush_older(after.before(self.now())) {
                 tracing::warn!(%problem, "records stay in the write-ahead log");
             }
         }
+        self.follow_segments().await;
+        if self.lead().await? {
+            self.turn().await?;
+        } else {
+            self.follow().await?;
+        }
+        Ok(self.state().size != before)
+    }
+
+    async fn turn(&self) -> Result<(), Problem> {
         let names: Vec<ModelName> = self.state().models.keys().cloned().collect();
         for name in &names {
             self.catch_up(name).await?;
@@ -53,7 +67,13 @@ impl Platform {
         self.start_jobs(&names);
         // Only a turn that went well shows that there is a judge.
         self.inner.gateway.heartbeat();
-        Ok(self.state().size != before)
+        if let Clock::System = self.inner.clock {
+            self.start_compaction();
+            if let Err(problem) = self.keep_segments().await {
+                tracing::warn!(%problem, "old records stay for now");
+            }
+        }
+        Ok(())
     }
 
     /// Turns the loop until nothing is left to do: no job runs and a turn changes nothing. For replays and tests, whose

@@ -20,8 +20,8 @@ fn label(open: &Open, day: i64, rows: std::ops::Range<i64>, now: jiff::Timestamp
         let truth = f64::from(u8::from(row(day, number).1));
         Label { id: format!("{day}-{number}").parse().unwrap(), label: truth.into(), time: now }
     };
-    let appended = open.log.append_labels(&name(), rows.map(label).collect(), now).unwrap();
-    open.note(appended.first);
+    open.log.append_labels(&name(), rows.map(label).collect(), now).unwrap();
+    open.note();
 }
 
 #[tokio::test]
@@ -87,8 +87,8 @@ async fn where_the_delay_depends_on_the_outcome_performance_waits_until_the_labe
                 label: f64::from(u8::from(truth)).into(),
                 time: now,
             });
-            let appended = open.log.append_labels(&name(), labels.collect(), now).unwrap();
-            open.note(appended.first);
+            open.log.append_labels(&name(), labels.collect(), now).unwrap();
+            open.note();
         }
         open.tick(at(day + 1, 7_200)).await;
     }
@@ -117,8 +117,8 @@ async fn a_drift_signal_says_what_it_is_expected_to_do_to_the_loss() {
             label: 0.0.into(),
             time: now,
         });
-        let appended = open.log.append_labels(&name(), labels.collect(), now).unwrap();
-        open.note(appended.first);
+        open.log.append_labels(&name(), labels.collect(), now).unwrap();
+        open.note();
         open.tick(at(day + 1, 7_200)).await;
     }
     let signals = &open.state.models[&name()].signals;

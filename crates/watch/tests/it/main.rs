@@ -15,7 +15,7 @@ use steersman_domain::{
 };
 use steersman_ledger::State;
 use steersman_records::reference::{Reference, read_reference};
-use steersman_records::{Detail, RecordLog};
+use steersman_records::{Cursor, Detail, RecordLog};
 use steersman_store::{Batch, Draft, MeasurementQuery, Store};
 use steersman_watch::{ReferenceProfile, Watcher};
 
@@ -41,6 +41,8 @@ struct Open {
     store: Store,
     watcher: Watcher,
     state: State,
+    /// How far the watcher was shown what arrived.
+    read: std::cell::RefCell<Cursor>,
 }
 
 impl World {
@@ -104,18 +106,19 @@ impl World {
         let watcher = Watcher::new(log.clone(), store.clone());
         let profile = ReferenceProfile::learn(&self.spec, &self.reference);
         watcher.load(&name(), state.model(&name()).unwrap(), profile).await.unwrap();
-        let open = Open { log, store, watcher, state };
-        open.note(0);
+        let open = Open { log, store, watcher, state, read: Default::default() };
+        open.note();
         open
     }
 }
 
 impl Open {
-    /// Shows the watcher what arrived from a position on.
-    fn note(&self, mut from: u64) {
-        while let Some(fresh) = self.log.fresh(&name(), from, Detail::Times).unwrap() {
+    /// Shows the watcher what arrived since the last time.
+    fn note(&self) {
+        let mut read = self.read.borrow_mut();
+        while let Some(fresh) = self.log.fresh(&name(), &read, Detail::Times).unwrap() {
             self.watcher.note(&name(), &fresh).unwrap();
-            from = fresh.until;
+            *read = fresh.until;
         }
     }
 
@@ -141,8 +144,8 @@ impl Open {
             latency_ms: Some(1.0),
             status: Some(200),
         };
-        let appended = self.log.append_records(&name(), rows.map(record).collect(), at(day, 86_000)).unwrap();
-        self.note(appended.first);
+        self.log.append_records(&name(), rows.map(record).collect(), at(day, 86_000)).unwrap();
+        self.note();
     }
 
     fn labels(&self, day: i64, rows: std::ops::Range<i64>, right: bool, now: Timestamp) {
@@ -151,8 +154,8 @@ impl Open {
             let id = format!("{day}-{row}").parse().unwrap();
             Label { id, label: f64::from(u8::from(truth)).into(), time: now }
         };
-        let appended = self.log.append_labels(&name(), rows.map(label).collect(), now).unwrap();
-        self.note(appended.first);
+        self.log.append_labels(&name(), rows.map(label).collect(), now).unwrap();
+        self.note();
     }
 
     /// One turn; returns the kinds of the facts that were written.
