@@ -71,7 +71,7 @@ fn arrow(ids: &[&str]) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
+pub(crate) const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
 const ARRAY: (&str, &str) = ("content-type", "application/json");
 const ARROW: (&str, &str) = ("content-type", "application/vnd.apache.arrow.stream");
 

@@ -9,6 +9,7 @@ mod estimate;
 mod ingest;
 mod platform;
 mod replicas;
+mod shared_records;
 mod tune;
 
 use std::process::{Command, Output};

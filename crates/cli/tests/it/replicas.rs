@@ -15,12 +15,12 @@ use std::time::Duration;
 
 /// The URL of an empty schema; none, with a message, where there is no Postgres.
 #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-fn database() -> Option<String> {
+pub(crate) fn database(purpose: &str) -> Option<String> {
     let Ok(url) = std::env::var("STEERSMAN_TEST_POSTGRES") else {
         println!("skipped: STEERSMAN_TEST_POSTGRES names no database; `cargo xtask test` starts one");
         return None;
     };
-    let schema = format!("replicas_{}", std::process::id());
+    let schema = format!("{purpose}_{}", std::process::id());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let sql = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
@@ -32,21 +32,21 @@ fn database() -> Option<String> {
 }
 
 /// Writes the configuration of a replica.
-fn configure(folder: &Path, name: &str, database: &str, spec: &Path) -> PathBuf {
+pub(crate) fn configure(folder: &Path, name: &str, database: &str, spec: &Path, more: &str) -> PathBuf {
     let path = folder.join(name).join("steersman.toml");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let text = format!(
         "dir = 'state'\napply = ['{}']\n\
          [server]\nname = '{name}'\nlisten = '127.0.0.1:0'\ngateway_listen = '127.0.0.1:0'\n\
          [store]\ndatabase = '{database}'\nkey_file = '../ledger.key'\nlease = '3s'\n\
-         [artifacts]\nlocation = '../artifacts'\n",
+         [artifacts]\nlocation = '../artifacts'\n{more}",
         spec.display()
     );
     fs::write(&path, text).unwrap();
     path
 }
 
-fn start(config: &Path) -> Up {
+pub(crate) fn start(config: &Path) -> Up {
     let mut command = steersman(&["up", "--config"]);
     command.arg(config);
     Up::from(command)
@@ -116,7 +116,7 @@ fn ready(up: &Up) -> Value {
 }
 
 /// Waits until one of them leads, and says which.
-fn leader(replicas: &BTreeMap<&str, Up>) -> String {
+pub(crate) fn leader(replicas: &BTreeMap<&str, Up>) -> String {
     for _ in 0..600 {
         for (name, up) in replicas {
             if ready(up)["role"] == "leader" {
@@ -140,12 +140,12 @@ fn entries(up: &Up) -> Vec<Value> {
 
 #[test]
 fn of_three_replicas_one_decides_and_another_goes_on_when_it_is_killed_or_stopped() {
-    let Some(database) = database() else { return };
+    let Some(database) = database("replicas") else { return };
     let (dir, spec) = project(None);
     let patient = fs::read_to_string(&spec).unwrap().replace("timeout='2s'", "timeout='60s'");
     fs::write(&spec, patient).unwrap();
     let names = ["a", "b", "c"];
-    let configs = names.map(|name| configure(dir.path(), name, &database, &spec));
+    let configs = names.map(|name| configure(dir.path(), name, &database, &spec, ""));
     let config = |name: &str| &configs[names.iter().position(|known| *known == name).unwrap()];
     let lookout = Lookout::new();
     // All at once: they make the key, the tables and the first leader.
@@ -250,6 +250,8 @@ fn a_wrong_configuration_is_refused_by_key_and_line() {
     assert!(err.contains("store.database (line 2)") && !err.contains("geheim"), "{err}");
     let err = refusal("[store]\ndatabase = postgres://ada:geheim@db/x\n");
     assert!(err.contains("line 2") && !err.contains("geheim"), "{err}");
-    let err = refusal("[records]\nlocation = 's3://team/models'\n");
-    assert!(err.contains("not supported yet"), "{err}");
+    let err = refusal("[records]\nlocation = 'gs://team/models'\n");
+    assert!(err.contains("records.location (line 2): `gs://` is not read"), "{err}");
+    let err = refusal("[records]\nlocation = 's3://team/models'\naccess_key_id = 'id'\n");
+    assert!(err.contains("records.access_key_id"), "{err}");
 }

@@ -43,6 +43,7 @@ async fn a_change_of_segments_happens_as_a_whole_or_not_at_all(place: Place) {
     let remove = vec!["m/b/0".to_owned(), "m/b/10".to_owned()];
     let swap = SegmentChange { add: vec![row("b", 5)], remove, flushed: None };
     assert_eq!(store.change_segments(&model, &swap).await.unwrap(), None);
+    store.give_up_lead().await.unwrap();
     store.close().await;
     drop(store);
     let list = place.open().await.segments(&model).await.unwrap();
