@@ -15,7 +15,7 @@ pub enum Storage {
     /// In a folder.
     Folder(PathBuf),
     /// In a bucket.
-    Bucket(Bucket),
+    Bucket(Box<Bucket>),
 }
 
 /// A file that can be read, and stays for as long as this is kept.
@@ -35,7 +35,7 @@ impl Storage {
 
     /// In a bucket of a server that speaks S3.
     pub fn bucket(options: BucketOptions) -> Result<Self, Problem> {
-        Bucket::open(options).map(Self::Bucket)
+        Bucket::open(options).map(|bucket| Self::Bucket(Box::new(bucket)))
     }
 
     /// A place on the local disk for a file that is being made; [`Storage::publish`] takes it from there.

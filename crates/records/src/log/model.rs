@@ -112,7 +112,7 @@ impl ModelLog {
         let mut taken = Taken::default();
         let quarantine = Quarantine::open(dir)?;
         let part = std::slice::from_ref(&open);
-        let doubles = taken.resolve(&home, &keys, suspects, &segments, part)?;
+        let doubles = taken.resolve(&home, &keys, &suspects, &segments, part)?;
         let tail = Tail {
             segments: Arc::new(segments),
             doubles: Arc::new(doubles),

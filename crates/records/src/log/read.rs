@@ -85,6 +85,9 @@ pub enum Detail {
     All,
 }
 
+/// So often it is tried to read while segments are being replaced.
+const TRIES: usize = 3;
+
 const TIMES: [&str; 4] = ["_seq", "received_at", "time", "_arm"];
 
 impl Fresh {
@@ -196,13 +199,13 @@ impl ModelLog {
 
     /// Reads; where a segment was replaced meanwhile and its file is gone, reads again.
     fn reading<T>(&self, read: impl Fn(&Moment) -> Result<T, Problem>) -> Result<T, Problem> {
-        match read(&self.moment()) {
-            Err(problem) if problem.kind == ErrorKind::NotFound => {
-                self.refresh()?;
-                read(&self.moment())
+        for _ in 1..TRIES {
+            match read(&self.moment()) {
+                Err(problem) if problem.kind == ErrorKind::NotFound => self.refresh()?,
+                result => return result,
             }
-            result => result,
         }
+        read(&self.moment())
     }
 
     pub(super) fn view(&self) -> Result<View, Problem> {

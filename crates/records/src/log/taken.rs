@@ -27,37 +27,70 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Finds out where records are that are there twice: the `suspects`, which are new, and those of before in what is
-    /// new. Returns the positions of those that do not count.
+    /// Finds out where records are that may be there twice, and returns the positions of those that do not count. Only
+    /// where there are new `suspects` is anything read.
     pub(super) fn resolve(
         &mut self,
         home: &Home,
         keys: &Keys,
-        mut suspects: HashSet<u128>,
+        suspects: &HashSet<u128>,
         segments: &[Segment],
         tail: &[Unflushed],
     ) -> Result<Doubles, Problem> {
-        suspects.extend(self.places.keys());
-        self.places.clear();
+        self.places.retain(|key, places| places.len() > 1 && !suspects.contains(key));
         if !suspects.is_empty() {
             for segment in segments {
                 if let Some(batch) = segment.read(&home.archive.storage, Kind::Records, Some(&KEYS))? {
-                    self.look(keys, &suspects, &segment.replica, &batch)?;
+                    self.look(keys, suspects, &segment.replica, &batch)?;
                 }
             }
             for batch in tail.iter().flat_map(|part| &part.records) {
-                self.look(keys, &suspects, &home.replica, batch)?;
+                self.look(keys, suspects, &home.replica, batch)?;
             }
         }
-        self.places.retain(|_, places| places.len() > 1);
         let mut doubles = Doubles::new();
         for places in self.places.values_mut() {
             places.sort();
-            for (_, replica, seq) in &places[1..] {
+            for (_, replica, seq) in places.iter().skip(1) {
                 doubles.entry(replica.clone()).or_default().insert(*seq);
             }
         }
         Ok(doubles)
+    }
+
+    /// Forgets rows that are gone, because a segment was written anew without them; returns how many of each replica.
+    fn forget_gone(
+        &mut self,
+        home: &Home,
+        known: &[Segment],
+        segments: &[Segment],
+    ) -> Result<BTreeMap<String, u64>, Problem> {
+        let mut gone = BTreeMap::new();
+        for old in known.iter().filter(|old| !segments.contains(old)) {
+            let within =
+                |replica: &str, seq: u64| replica == old.replica && (old.from..old.to).contains(&seq);
+            let places = self.places.values().flatten();
+            if !places.into_iter().any(|(_, replica, seq)| within(replica, *seq)) {
+                continue;
+            }
+            let mut there = HashSet::new();
+            let overlaps =
+                |new: &&Segment| new.replica == old.replica && new.from < old.to && old.from < new.to;
+            for new in segments.iter().filter(overlaps) {
+                if let Some(batch) = new.read(&home.archive.storage, Kind::Records, Some(&KEYS[..1]))? {
+                    there.extend(Columns(&batch).seqs()?.values().iter().map(|seq| seq.cast_unsigned()));
+                }
+            }
+            for places in self.places.values_mut() {
+                let before = places.len();
+                places.retain(|(_, replica, seq)| !within(replica, *seq) || there.contains(seq));
+                let fewer = (before - places.len()) as u64;
+                if fewer > 0 {
+                    *gone.entry(old.replica.clone()).or_default() += fewer;
+                }
+            }
+        }
+        Ok(gone)
     }
 
     fn look(
@@ -185,8 +218,14 @@ impl ModelLog {
                 let until = seen.entry(segment.replica.as_str()).or_default();
                 *until = segment.to.max(*until);
             }
-            // Where rows are gone the index is made anew; else only what is new comes to it.
-            let anew = rows(&known, &seen) != rows(&segments, &seen);
+            // Where ids are gone the index is made anew; else only what is new comes to it.
+            let mut left = rows(&known, &seen);
+            for (replica, gone) in taken.forget_gone(&self.home, &known, &segments)? {
+                let left = left.entry(replica).or_default();
+                *left = left.saturating_sub(gone);
+            }
+            left.retain(|_, rows| *rows > 0);
+            let anew = left != rows(&segments, &seen);
             let mut index = Index::default();
             let mut fresh = Vec::new();
             if anew {
@@ -214,7 +253,7 @@ impl ModelLog {
                 taken.places.clear();
             }
             let parts: Vec<Unflushed> = self.moment().tail.iter().map(|part| (**part).clone()).collect();
-            let doubles = taken.resolve(&self.home, &self.keys, suspects.clone(), &segments, &parts)?;
+            let doubles = taken.resolve(&self.home, &self.keys, &suspects, &segments, &parts)?;
             let mut tail = self.lock();
             if tail.generation != generation {
                 continue;
