@@ -115,11 +115,11 @@ type Migrations = [(i64, &'static str, &'static str)];
 
 const SQLITE: [(i64, &str, &str); 2] = [
     (1, "ledger and telemetry", include_str!("../migrations/sqlite/1_ledger_and_telemetry.sql")),
-    (2, "segments", include_str!("../migrations/sqlite/2_segments.sql")),
+    (3, "segments of records", include_str!("../migrations/sqlite/3_record_segments.sql")),
 ];
 const POSTGRES: [(i64, &str, &str); 2] = [
     (1, "ledger and telemetry", include_str!("../migrations/postgres/1_ledger_and_telemetry.sql")),
-    (2, "segments", include_str!("../migrations/postgres/2_segments.sql")),
+    (3, "segments of records", include_str!("../migrations/postgres/3_record_segments.sql")),
 ];
 
 /// Brings a database up to date. Several that start at once wait for each other (Postgres advisory lock).

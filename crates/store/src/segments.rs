@@ -60,7 +60,7 @@ impl Store {
             sqlx::query_as(
                 "SELECT object, replica, from_position, to_position, first_time, last_time,
                         received_from, received_until, records, labels, bytes
-                 FROM segments WHERE model = $1 ORDER BY replica, from_position",
+                 FROM record_segments WHERE model = $1 ORDER BY replica, from_position",
             )
             .bind(model.as_str().to_owned())
             .fetch_all(&mut **snapshot)
@@ -117,7 +117,7 @@ impl Store {
         let mut transaction = self.inner.pool.begin().await?;
         for object in &change.remove {
             let gone = on!(&mut transaction, transaction => {
-                sqlx::query("DELETE FROM segments WHERE object = $1")
+                sqlx::query("DELETE FROM record_segments WHERE object = $1")
                     .bind(object.clone())
                     .execute(&mut **transaction)
                     .await
@@ -131,7 +131,7 @@ impl Store {
         for row in &change.add {
             on!(&mut transaction, transaction => {
                 sqlx::query(
-                    "INSERT INTO segments (object, model, replica, from_position, to_position, first_time, last_time,
+                    "INSERT INTO record_segments (object, model, replica, from_position, to_position, first_time, last_time,
                                            received_from, received_until, records, labels, bytes)
                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (object) DO NOTHING",
                 )

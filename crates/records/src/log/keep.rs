@@ -186,12 +186,7 @@ impl ModelLog {
     }
 
     pub(super) fn erase(&self, what: &Erase) -> Result<Dropped, Problem> {
-        if let Erase::Column { name, .. } = what
-            && !self.has_column(name)?
-        {
-            return Err(Problem::not_found(format!("no record has a column `{name}`"))
-                .hint("the columns are those of the reference; a record is named with `--id`"));
-        }
+        self.can_erase(what)?;
         // What is in no segment yet becomes one; the write-ahead log goes with that.
         self.flush()?;
         self.refresh()?;
@@ -200,6 +195,17 @@ impl ModelLog {
         self.quarantine.clear()?;
         self.home.archive.storage.remove(&removed)?;
         Ok(dropped)
+    }
+
+    /// Refuses what names no column.
+    pub(super) fn can_erase(&self, what: &Erase) -> Result<(), Problem> {
+        if let Erase::Column { name, .. } = what
+            && !self.has_column(name)?
+        {
+            return Err(Problem::not_found(format!("no record has a column `{name}`"))
+                .hint("the columns are those of the reference; a record is named with `--id`"));
+        }
+        Ok(())
     }
 
     fn has_column(&self, name: &str) -> Result<bool, Problem> {

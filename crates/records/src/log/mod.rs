@@ -114,6 +114,9 @@ pub struct LogStats {
     pub wal_bytes_limit: u64,
     /// Rows that no segment holds yet.
     pub unflushed_rows: u64,
+    /// What keeps them from becoming one, if something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unflushed_because: Option<String>,
     /// Rows that were refused since the platform started.
     pub refused: u64,
     /// Columns that came and are not in the schema, with how many values since the platform started.
@@ -279,6 +282,11 @@ impl RecordLog {
     /// Drops segments of which all is older than `before`, by the times of records and by when they were taken in.
     pub fn expire(&self, name: &ModelName, before: Timestamp) -> Result<Dropped, Problem> {
         self.model(name)?.expire(micros(before))
+    }
+
+    /// Refuses what [`RecordLog::erase`] could not find, because there is no such column.
+    pub fn can_erase(&self, name: &ModelName, what: &Erase) -> Result<(), Problem> {
+        self.model(name)?.can_erase(what)
     }
 
     /// Erases what belongs to one person or record: segments that hold it are written anew without it, and the old files

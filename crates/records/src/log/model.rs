@@ -413,6 +413,8 @@ impl ModelLog {
 
     pub(super) fn stats(&self) -> LogStats {
         let (refused, unknown_columns) = self.quarantine.counts();
+        // While segments are being made nobody knows yet.
+        let problem = self.flushing.try_lock().ok().and_then(|problem| problem.clone());
         let tail = self.lock();
         let (records, labels, labels_without_record) = tail.index.counts();
         let (index_entries, index_bytes) = tail.index.size();
@@ -427,6 +429,7 @@ impl ModelLog {
             wal_bytes: tail.unflushed_bytes(),
             wal_bytes_limit: self.home.limits.unflushed_bytes,
             unflushed_rows: tail.next - tail.flushed,
+            unflushed_because: problem.map(|problem| problem.to_string()),
             refused,
             unknown_columns,
         }

@@ -191,6 +191,8 @@ impl Platform {
     /// Erases what belongs to one person or record. The ledger says that it was done, and not what was erased.
     pub async fn forget(&self, by: &str, model: &ModelName, what: Erase) -> Result<Dropped, Problem> {
         self.state().model(model)?;
+        let (log, name, asked) = (self.inner.log.clone(), model.clone(), what.clone());
+        blocking(move || log.can_erase(&name, &asked)).await?;
         let column = match &what {
             Erase::Id(_) => "id".to_owned(),
             Erase::Column { name, .. } => name.clone(),

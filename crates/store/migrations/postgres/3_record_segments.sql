@@ -1,5 +1,5 @@
 -- The catalogue of segments: a file that no row names is garbage. Times are microseconds since the Unix epoch.
-CREATE TABLE segments (
+CREATE TABLE record_segments (
     object         TEXT COLLATE "C" PRIMARY KEY,
     model          TEXT COLLATE "C" NOT NULL,
     replica        TEXT COLLATE "C" NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE segments (
     bytes          BIGINT NOT NULL
 );
 
-CREATE INDEX segments_of_model ON segments (model, replica, from_position);
+CREATE INDEX record_segments_of_model ON record_segments (model, replica, from_position);
 
 -- For each replica the first position that it has put into no segment yet.
 CREATE TABLE record_logs (

@@ -1,5 +1,5 @@
 -- The catalogue of segments: a file that no row names is garbage. Times are microseconds since the Unix epoch.
-CREATE TABLE segments (
+CREATE TABLE record_segments (
     object         TEXT PRIMARY KEY NOT NULL,
     model          TEXT NOT NULL,
     replica        TEXT NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE segments (
     bytes          INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX segments_of_model ON segments (model, replica, from_position);
+CREATE INDEX record_segments_of_model ON record_segments (model, replica, from_position);
 
 -- For each replica the first position that it has put into no segment yet.
 CREATE TABLE record_logs (
