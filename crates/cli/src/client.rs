@@ -2,22 +2,26 @@
 
 use crate::output::{Output, json, note, table};
 use crate::up::read_spec;
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use reqwest::StatusCode;
 use serde_json::{Value, json as object};
 use std::path::PathBuf;
 use std::time::Duration;
 use steersman_domain::{ModelName, RolloutId, Version};
+
+/// A platform that takes nothing in for so many seconds is given up.
+const LONGEST_WAIT: u64 = 600;
 
 /// Where the platform is, and how to print.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
     /// Address of the platform.
     #[arg(long, default_value = "http://127.0.0.1:7700", env = "STEERSMAN_SERVER", value_name = "URL")]
-    server: String,
+    pub(crate) server: String,
     /// How results are printed.
     #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    pub(crate) output: Output,
 }
 
 impl Server {
@@ -26,6 +30,15 @@ impl Server {
         request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
         path: &str,
     ) -> Result<Value> {
+        let (status, _, body) = self.answer(request, path).await?;
+        if status.is_success() { Ok(body) } else { Err(refused(&body)) }
+    }
+
+    async fn answer(
+        &self,
+        request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+        path: &str,
+    ) -> Result<(StatusCode, Option<u64>, Value)> {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
         let url = format!("{}/api/v1{path}", self.server.trim_end_matches('/'));
         let response = request(&client, url).send().await.map_err(|error| {
@@ -35,25 +48,47 @@ impl Server {
                 anyhow!("{} does not answer: {error}", self.server)
             }
         })?;
-        let good = response.status().is_success();
-        let body: Value =
-            response.json().await.context("the answer is not JSON; is this a Steersman platform?")?;
-        if good {
-            return Ok(body);
-        }
-        let text = |name: &str| body[name].as_str();
-        let place = text("field").map(|field| format!("{field}: ")).unwrap_or_default();
-        let hint = text("hint").map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-        bail!("{place}{}{hint}", text("detail").unwrap_or("refused"))
+        let status = response.status();
+        let again = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = response.json().await.context("the answer is not JSON; is this a Steersman platform?")?;
+        Ok((status, again, body))
     }
 
-    async fn get(&self, path: &str) -> Result<Value> {
+    /// Sends rows, as often as it takes while the platform says that it has no room for now. The reply says which were
+    /// refused.
+    pub(crate) async fn send(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<Value> {
+        let mut waited = 0;
+        loop {
+            let request = |client: &reqwest::Client, url: String| {
+                client.post(url).header(reqwest::header::CONTENT_TYPE, kind).body(body.clone())
+            };
+            let (status, again, reply) = self.answer(request, path).await?;
+            if status.is_success() || reply["rejections"].is_array() {
+                return Ok(reply);
+            }
+            if !matches!(status.as_u16(), 429 | 503 | 507) || waited >= LONGEST_WAIT {
+                return Err(refused(&reply));
+            }
+            let seconds = again.unwrap_or(1).clamp(1, 30);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            waited += seconds;
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
         self.call(|client, url| client.get(url), path).await
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         self.call(|client, url| client.post(url).json(body), path).await
     }
+}
+
+fn refused(body: &Value) -> anyhow::Error {
+    let text = |name: &str| body[name].as_str();
+    let place = text("field").map(|field| format!("{field}: ")).unwrap_or_default();
+    let hint = text("hint").map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    anyhow!("{place}{}{hint}", text("detail").unwrap_or("refused"))
 }
 
 fn whoami() -> String {

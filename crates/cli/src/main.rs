@@ -6,6 +6,7 @@ mod client;
 mod compare;
 mod demo;
 mod estimate;
+mod import;
 mod init;
 mod learner;
 mod output;
@@ -36,6 +37,7 @@ enum Command {
     Tune(tune::TuneArgs),
     Init(init::InitArgs),
     Apply(client::ApplyArgs),
+    Import(import::ImportArgs),
     Status(client::StatusArgs),
     Incidents(client::ListArgs),
     /// Rollouts of a model or of all.
@@ -81,6 +83,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Tune(args) => tune::run(&args)?,
         Command::Init(args) => init::run(&args)?,
         Command::Apply(args) => client::apply(&args).await?,
+        Command::Import(args) => return import::run(&args).await,
         Command::Status(args) => return client::status(&args).await,
         Command::Incidents(args) => return client::incidents(&args).await,
         Command::Rollouts(args) => client::rollouts(&args).await?,

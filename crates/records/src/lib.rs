@@ -9,6 +9,7 @@
 
 mod codec;
 pub mod frame;
+pub mod history;
 mod log;
 pub mod reference;
 mod segment;

@@ -30,7 +30,8 @@ fn profile(criterion: &mut Criterion) {
             black_box(profile.count)
         });
     });
-    let sentences: Vec<String> = (0..100_000u64).map(|row| format!("sentence number {row} of many")).collect();
+    let sentences: Vec<String> =
+        (0..100_000u64).map(|row| format!("sentence number {row} of many")).collect();
     for (kind, values) in [("text_update", &sentences), ("boolean_update", &flags())] {
         group.bench_function(kind, |bencher| {
             bencher.iter(|| {

@@ -65,6 +65,11 @@ pub struct Selection {
     pub condition: Option<String>,
 }
 
+/// The files that a path, folder or pattern means, in order.
+pub(crate) fn files(path: &str) -> Result<Vec<PathBuf>, Problem> {
+    source::expand(path)
+}
+
 impl Frame {
     /// Reads what `path` means: a file, a folder of files, or a pattern with `*`, `?` or `[..]`.
     pub fn read(path: &str, selection: &Selection) -> Result<Self, Problem> {
