@@ -12,6 +12,7 @@ use steersman_domain::{ModelName, RolloutId, Version};
 
 /// A platform that takes nothing in for so many seconds is given up.
 const LONGEST_WAIT: u64 = 600;
+const NOT_JSON: &str = "the answer is not JSON; is this a Steersman platform?";
 
 /// Where the platform is, and how to print.
 #[derive(Debug, Args)]
@@ -39,19 +40,36 @@ impl Server {
         request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
         path: &str,
     ) -> Result<(StatusCode, Option<u64>, Value)> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        let response = self.request(request, path).await?;
+        let status = response.status();
+        let again = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = response.json().await.context(NOT_JSON)?;
+        Ok((status, again, body))
+    }
+
+    async fn request(
+        &self,
+        request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+        path: &str,
+    ) -> Result<reqwest::Response> {
+        let client = reqwest::Client::builder().read_timeout(Duration::from_secs(60)).build()?;
         let url = format!("{}/api/v1{path}", self.server.trim_end_matches('/'));
-        let response = request(&client, url).send().await.map_err(|error| {
+        request(&client, url).send().await.map_err(|error| {
             if error.is_connect() {
                 anyhow!("no platform answers at {}; start one with `steersman up`, or name it with `--server URL`", self.server)
             } else {
                 anyhow!("{} does not answer: {error}", self.server)
             }
-        })?;
-        let status = response.status();
-        let again = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = response.json().await.context("the answer is not JSON; is this a Steersman platform?")?;
-        Ok((status, again, body))
+        })
+    }
+
+    /// A good answer whose body is still to be read.
+    pub(crate) async fn open(&self, path: &str, query: &[(&str, String)]) -> Result<reqwest::Response> {
+        let response = self.request(|client, url| client.get(url).query(query), path).await?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => Err(refused(&response.json().await.context(NOT_JSON)?)),
+        }
     }
 
     /// Sends rows, as often as it takes while the platform says that it has no room for now. The reply says which were

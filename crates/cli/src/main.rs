@@ -11,6 +11,7 @@ mod init;
 mod learner;
 mod output;
 mod progress;
+mod snapshot;
 mod tune;
 mod up;
 mod verify;
@@ -38,6 +39,7 @@ enum Command {
     Init(init::InitArgs),
     Apply(client::ApplyArgs),
     Import(import::ImportArgs),
+    Snapshot(snapshot::SnapshotArgs),
     Status(client::StatusArgs),
     Incidents(client::ListArgs),
     /// Rollouts of a model or of all.
@@ -84,6 +86,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Init(args) => init::run(&args)?,
         Command::Apply(args) => client::apply(&args).await?,
         Command::Import(args) => return import::run(&args).await,
+        Command::Snapshot(args) => snapshot::run(&args).await?,
         Command::Status(args) => return client::status(&args).await,
         Command::Incidents(args) => return client::incidents(&args).await,
         Command::Rollouts(args) => client::rollouts(&args).await?,

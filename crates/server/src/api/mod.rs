@@ -7,6 +7,7 @@ mod guard;
 mod ledger;
 mod models;
 mod problem;
+mod snapshots;
 mod telemetry;
 
 pub use problem::ApiProblem;
@@ -31,6 +32,7 @@ pub fn router(platform: Platform) -> Router {
         .route("/models/{model}/measurements", get(models::measurements))
         .route("/models/{model}/incidents", get(models::incidents))
         .route("/models/{model}/versions", post(models::register))
+        .route("/models/{model}/snapshot", get(snapshots::take))
         .route("/models/{model}/rollouts", get(models::rollouts).post(models::request_rollout))
         .route("/models/{model}/records", post(telemetry::records))
         .route("/models/{model}/labels", post(telemetry::labels))

@@ -5,6 +5,7 @@
 
 use super::{Platform, blocking, lock, platform_draft, snapshot_spec};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use steersman_act::train::{Trained, Training};
 use steersman_act::{command::RunFailure, infer};
 use steersman_decide::compare;
@@ -131,6 +132,26 @@ impl Platform {
             log.snapshot(&name, &request, Some(&reference.table), &path, format)
         })
         .await
+    }
+
+    /// A snapshot in a file that is gone when the handle is.
+    pub async fn export_snapshot(
+        &self,
+        name: &ModelName,
+        request: &SnapshotRequest,
+        format: SnapshotFormat,
+    ) -> Result<(std::fs::File, steersman_records::Snapshot), Problem> {
+        static EXPORTS: AtomicU64 = AtomicU64::new(0);
+        let state = self.state();
+        let number = EXPORTS.fetch_add(1, Ordering::Relaxed);
+        let path = self.model_dir(name).join("exports").join(format!("{number}.{}", format.extension()));
+        let snapshot = self.snapshot(name, state.model(name)?, request, path.clone(), format).await?;
+        let file = blocking(move || {
+            let file = std::fs::File::open(&path).map_err(|error| Problem::io("open", &path, &error))?;
+            std::fs::remove_file(&path).map_err(|error| Problem::io("remove", &path, &error))?;
+            Ok(file)
+        });
+        Ok((file.await?, snapshot))
     }
 
     /// Has candidate and champion answer for the same labelled records, and compares.
