@@ -8,9 +8,9 @@ use crate::error::StatsError;
 use serde::{Deserialize, Serialize};
 
 /// Correlations beyond this count as this: Fisher's transformation ends at 1.
-const STRONGEST: f64 = 0.9999;
+pub(super) const STRONGEST: f64 = 0.9999;
 /// Rows in which both columns must have a value.
-const LEAST_ROWS: u64 = 10;
+pub(super) const LEAST_ROWS: u64 = 10;
 
 /// The correlations of a reference's columns of numbers, against which those of windows are tested.
 ///
@@ -125,7 +125,7 @@ pub struct CorrelationChange {
     pub adjusted: f64,
 }
 
-fn pairs(columns: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn pairs(columns: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..columns).flat_map(move |j| (0..j).map(move |i| (i, j)))
 }
 
