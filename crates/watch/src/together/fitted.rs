@@ -3,7 +3,7 @@
 use super::rows::{Features, columns};
 use steersman_stats::StatsError;
 use steersman_stats::multivariate::{
-    CoMoments, Column, CorrelationReference, DomainDrift, DomainReference, Frequencies, KEPT_VARIANCE,
+    Column, CorrelationReference, DomainDrift, DomainReference, Frequencies, KEPT_VARIANCE, PairValues,
     Reconstruction, ReconstructionDrift, compare_errors,
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Look {
     pub(super) errors: usize,
     /// By how much the mean squared error of each column changed.
     pub(super) changed: Vec<f64>,
+    /// How far pairs go together as they did.
+    pub(super) affinities: PairValues,
 }
 
 impl Fitted {
@@ -50,6 +52,7 @@ impl Fitted {
         let now = self.plane.by_column(&part)?;
         Ok(Look {
             domain: self.domain.compare(&part, SEED)?,
+            affinities: self.domain.company(&part)?,
             plane: compare_errors(&self.errors, &self.plane.errors(&part)?)?,
             errors: self.errors.len(),
             changed: now.iter().zip(&self.by_column).map(|(now, before)| now - before).collect(),
@@ -74,9 +77,12 @@ impl Scores {
         Ok(Self { frequencies, ranks })
     }
 
-    /// The co-moments of these rows.
-    pub(super) fn moments(&self, features: &Features, rows: &[usize]) -> Result<CoMoments, StatsError> {
-        with_numbers(&self.frequencies, &columns(&features.part(rows)), |numbers| self.ranks.moments(numbers))
+    /// The correlations of these rows.
+    pub(super) fn company(&self, features: &Features, rows: &[usize]) -> Result<PairValues, StatsError> {
+        let moments = with_numbers(&self.frequencies, &columns(&features.part(rows)), |numbers| {
+            self.ranks.moments(numbers)
+        });
+        self.ranks.company(&moments?)
     }
 }
 

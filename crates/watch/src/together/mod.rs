@@ -1,21 +1,24 @@
 //! All features together: whether they hang together in a window as they do in the reference. Pure.
 //!
 //! A column that is shuffled among the rows has the same distribution as before, so no monitor of single columns sees it.
-//! Three statistics do, each where the others are weak:
+//! Four statistics do, each where the others are weak:
 //!
 //! - *classifier*: how well a model tells the window's rows from the reference's (area under the ROC curve on rows that it
 //!   has not seen); the sharpest where windows are otherwise alike.
 //! - *reconstruction*: whether rows lie farther from the reference's principal plane than the reference's own, by rank, so
 //!   that no single row decides; two-sided.
-//! - *correlations*: the column whose correlations with the others are most unusual ([`Company`]); the sharpest where each
-//!   window has a weather of its own.
+//! - *correlations*: the column whose correlations with the others are most unusual ([`Company`]);
+//! - *dependence*: the same for how far values go together as they did, beyond what their shares make of it; categories
+//!   too. Both do not mind that each window has a weather of its own.
 //!
 //! Each is judged against the same statistic of the reference's own windows, by a forecast that follows like those of the
 //! columns. For this the reference's windows are dealt into five parts, and those of one part are looked at by what was
-//! learnt from the other four; correlations leave out just the window itself. Samples bound the cost.
+//! learnt from the other four; what pairs ordinarily do is learnt from all windows but the one that is looked at. Samples
+//! bound the cost.
 //!
 //! A finding matters if it is outside its ordinary range and large: the odds of telling two rows apart rise by a fifth (an
-//! area of 0.50 becomes 0.55), or a correlation changes by 0.1. What columns that moved by themselves explain is theirs to
+//! area of 0.50 becomes 0.55), a correlation changes by 0.1, or the dependence of a pair by 0.02 nats (that of a correlation
+//! of 0.2). What columns that moved by themselves explain is theirs to
 //! say, and counts for nothing here; cutting evidence is always allowed.
 
 mod fitted;
@@ -33,7 +36,7 @@ use steersman_domain::schema::Column;
 use steersman_domain::{MonitorKind, Schema, Window};
 use steersman_records::Table;
 use steersman_stats::calibration::{Aspect, AspectEvidence, Judgement, Ordinary, WindowValue};
-use steersman_stats::multivariate::{CoMoments, Company, CompanyChange};
+use steersman_stats::multivariate::{Company, CompanyChange, PairChange};
 
 /// Rows of the reference from which is learnt, evenly spaced.
 const REFERENCE_ROWS: usize = 4_000;
@@ -53,7 +56,9 @@ const MOST_COLUMNS: usize = 60;
 const LEAST_GAIN: f64 = 0.2;
 /// A correlation matters when it changes by this.
 const LEAST_CORRELATION: f64 = 0.1;
-/// Columns of which more than this share of a change is one column's own are not looked at as company.
+/// The dependence of two columns matters when it changes by this, in nats.
+const LEAST_DEPENDENCE: f64 = 0.02;
+/// What columns that moved by themselves explain to this share is theirs to say.
 const OWN: f64 = 0.5;
 /// So many columns or pairs are named.
 const NAMED: usize = 3;
@@ -64,6 +69,7 @@ pub(crate) enum Statistic {
     Classifier,
     Reconstruction,
     Correlations,
+    Dependence,
 }
 
 impl Statistic {
@@ -72,6 +78,7 @@ impl Statistic {
             Self::Classifier => "classifier",
             Self::Reconstruction => "reconstruction",
             Self::Correlations => "correlations",
+            Self::Dependence => "dependence",
         }
     }
 
@@ -79,7 +86,7 @@ impl Statistic {
     fn aspect(self) -> Aspect {
         match self {
             Self::Reconstruction => Aspect::Location,
-            Self::Classifier | Self::Correlations => Aspect::Distance,
+            Self::Classifier | Self::Correlations | Self::Dependence => Aspect::Distance,
         }
     }
 }
@@ -101,14 +108,22 @@ struct Learnt {
     rows: usize,
     fitted: Fitted,
     scores: Scores,
-    company: Company,
+    correlations: Company,
+    dependence: Company,
 }
 
 /// Everything that was seen in a window.
 struct Seen {
     look: Look,
-    change: Option<CompanyChange>,
+    changes: Changes,
     values: Values,
+}
+
+/// The columns whose company changed most, by correlations and by dependence.
+#[derive(Default)]
+struct Changes {
+    correlations: Option<CompanyChange>,
+    dependence: Option<CompanyChange>,
 }
 
 /// One statistic of a window.
@@ -145,18 +160,21 @@ impl Together {
             .skip(windows.len().saturating_sub(MOST_WINDOWS))
             .map(|(place, (season, rows))| (place % PARTS, *season, chosen(rows, most)))
             .collect();
-        let moments: Vec<CoMoments> = samples
-            .iter()
-            .map(|(.., rows)| scores.moments(&features, rows))
-            .collect::<Result<_, _>>()
-            .ok()?;
-        let changes = Company::left_out(&moments);
         let fitted: Vec<Option<Fitted>> =
             parts.iter().map(|part| Fitted::of(&features, &chosen(part, size)).ok()).collect();
-        let mut values: BTreeMap<Statistic, Vec<WindowValue>> = BTreeMap::new();
-        for ((part, season, rows), change) in samples.iter().zip(&changes) {
+        let (mut looks, mut correlations, mut dependence) = (Vec::new(), Vec::new(), Vec::new());
+        for (part, _, rows) in &samples {
             let look = fitted.get(*part)?.as_ref()?.look(&features, rows).ok()?;
-            for (statistic, value) in self::values(&look, change.as_ref(), rows.len(), *season) {
+            correlations.push(scores.company(&features, rows).ok()?);
+            dependence.push(look.affinities.clone());
+            looks.push(look);
+        }
+        let changes = Company::left_out(&correlations).into_iter().zip(Company::left_out(&dependence));
+        let mut values: BTreeMap<Statistic, Vec<WindowValue>> = BTreeMap::new();
+        for (((_, season, rows), look), (correlations, dependence)) in samples.iter().zip(&looks).zip(changes)
+        {
+            let changes = Changes { correlations, dependence };
+            for (statistic, value) in self::values(look, &changes, rows.len(), *season) {
                 values.entry(statistic).or_default().push(value);
             }
         }
@@ -165,7 +183,8 @@ impl Together {
         };
         let learnt = Learnt {
             fitted: Fitted::of(&features, &sample).ok()?,
-            company: Company::learn(&moments).ok()?,
+            correlations: Company::learn(&correlations).ok()?,
+            dependence: Company::learn(&dependence).ok()?,
             columns,
             rows: most,
             scores,
@@ -229,11 +248,18 @@ impl Together {
                 (gained, self.share(&parts, moved), self.plane(seen, &judged, &parts))
             }
             Statistic::Correlations => {
-                let change = seen.change.as_ref();
-                let pairs = change.map_or(&[][..], |change| &change.pairs);
-                let large = pairs.iter().any(|pair| (pair.current - pair.usual).abs() >= LEAST_CORRELATION);
-                let own = change.map_or(0.0, |change| f64::from(moved.contains(&self.name(change.column))));
-                (large, own, change.map_or(String::new(), |change| self.company(change)))
+                let large = |pair: &PairChange| (pair.current.tanh() - pair.usual.tanh()).abs();
+                let words = |pair: &PairChange| {
+                    format!("{:.2}, usually {:.2}", pair.current.tanh(), pair.usual.tanh())
+                };
+                let change = seen.changes.correlations.as_ref();
+                self.company(change, moved, |pair| large(pair) >= LEAST_CORRELATION, words)
+            }
+            Statistic::Dependence => {
+                let large = |pair: &PairChange| (pair.current - pair.usual).abs() >= LEAST_DEPENDENCE;
+                let words =
+                    |pair: &PairChange| format!("{:.2} nats, usually {:.2}", pair.current, pair.usual);
+                self.company(seen.changes.dependence.as_ref(), moved, large, words)
             }
         };
         Found { judged, matters: outside && large && own < OWN, words }
@@ -245,7 +271,6 @@ impl Together {
         let details = &mut measurement.details;
         details.insert("reconstruction_error".to_owned(), seen.look.plane.error.value);
         details.insert("reconstruction_above".to_owned(), seen.look.plane.above);
-        details.extend(seen.change.iter().map(|change| ("correlations_unusual".to_owned(), change.unusual)));
         let mut order: Vec<&Found> = Vec::new();
         for (statistic, own) in statistics {
             details.insert(format!("{}_p_value", statistic.as_str()), own.judged.p_value);
@@ -318,12 +343,21 @@ impl Together {
         )
     }
 
-    fn company(&self, change: &CompanyChange) -> String {
-        let pairs = change.pairs.iter().take(NAMED).map(|pair| {
-            format!("with `{}` {:.2}, usually {:.2}", self.name(pair.other), pair.current, pair.usual)
-        });
-        let pairs: Vec<String> = pairs.collect();
-        format!("`{}` goes with the others in another way: {}", self.name(change.column), pairs.join("; "))
+    /// Whether a column's company changed by much, the share of it that is a moved column's own, and the words.
+    fn company(
+        &self,
+        change: Option<&CompanyChange>,
+        moved: &[String],
+        large: impl Fn(&PairChange) -> bool,
+        words: impl Fn(&PairChange) -> String,
+    ) -> (bool, f64, String) {
+        let Some(change) = change else { return (false, 0.0, String::new()) };
+        let own = self.name(change.column);
+        let pairs = change.pairs.iter().take(NAMED);
+        let pairs: Vec<String> =
+            pairs.map(|pair| format!("with `{}` {}", self.name(pair.other), words(pair))).collect();
+        let words = format!("`{own}` goes with the others in another way: {}", pairs.join("; "));
+        (change.pairs.iter().any(large), f64::from(moved.contains(&own)), words)
     }
 
     /// Takes note of a window that is over.
@@ -356,17 +390,20 @@ impl Learnt {
         let features = Features::of(&self.columns, table);
         let rows = spaced(table.len(), self.rows);
         let look = self.fitted.look(&features, &rows)?;
-        let change =
-            self.scores.moments(&features, &rows).and_then(|moments| self.company.judge(&moments)).ok();
-        let values = values(&look, change.as_ref(), rows.len(), season);
-        Ok(Seen { look, change, values })
+        let correlations = self.scores.company(&features, &rows);
+        let changes = Changes {
+            correlations: correlations.and_then(|pairs| self.correlations.judge(&pairs)).ok(),
+            dependence: self.dependence.judge(&look.affinities).ok(),
+        };
+        let values = values(&look, &changes, rows.len(), season);
+        Ok(Seen { look, changes, values })
     }
 }
 
 /// The statistics of a window, on scales on which windows vary about normally: areas as log odds, with the variance that
 /// their standard errors give by the delta method; the figure of the most unusual column, of which windows of all sizes
 /// have the same law, as a logarithm.
-fn values(look: &Look, change: Option<&CompanyChange>, rows: usize, season: usize) -> Values {
+fn values(look: &Look, changes: &Changes, rows: usize, season: usize) -> Values {
     let auc = &look.domain.auc;
     let (n, m) = (look.errors as f64, rows as f64);
     let by_chance = ((n + m + 1.0) / (12.0 * n * m)).sqrt();
@@ -374,10 +411,12 @@ fn values(look: &Look, change: Option<&CompanyChange>, rows: usize, season: usiz
         (Statistic::Classifier, odds(auc.value, (auc.high - auc.low) / (2.0 * 1.96))),
         (Statistic::Reconstruction, odds(look.plane.above, by_chance)),
     ]);
-    if let Some(change) = change {
-        let value = change.unusual.max(f64::MIN_POSITIVE).ln();
-        values.insert(Statistic::Correlations, WindowValue { value, variance: 0.0, season });
-    }
+    let company =
+        [(Statistic::Correlations, &changes.correlations), (Statistic::Dependence, &changes.dependence)];
+    values.extend(company.into_iter().filter_map(|(statistic, change)| {
+        let value = change.as_ref()?.unusual.max(f64::MIN_POSITIVE).ln();
+        Some((statistic, WindowValue { value, variance: 0.0, season }))
+    }));
     values.into_iter().map(|(statistic, value)| (statistic, value.in_season(season))).collect()
 }
 
