@@ -13,6 +13,8 @@ pub enum MonitorKind {
     Volume,
     /// Distance of a column's distribution from the reference.
     Drift,
+    /// How all features hang together.
+    Joint,
     /// Share of missing values of a column.
     Missing,
     /// Share of values the reference has never seen.
@@ -35,6 +37,7 @@ impl MonitorKind {
         match self {
             Self::Volume => "volume",
             Self::Drift => "drift",
+            Self::Joint => "joint",
             Self::Missing => "missing",
             Self::Unseen => "unseen",
             Self::Range => "range",

@@ -4,6 +4,7 @@ use crate::expected::Expected;
 use crate::reference::{
     Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, range, watched, wide,
 };
+use crate::together::Values;
 use std::collections::BTreeMap;
 use steersman_domain::measurement::Reading;
 use steersman_domain::schema::Column;
@@ -67,11 +68,14 @@ pub struct Measured {
     pub profiles: BTreeMap<String, ColumnProfile>,
     /// What the forecasts follow, by column.
     pub(crate) windows: BTreeMap<String, ColumnWindow>,
+    /// What the forecasts of all features together follow.
+    pub(crate) together: Values,
     /// Findings.
     pub findings: Vec<Finding>,
 }
 
-fn finding(
+/// A finding that says nothing yet.
+pub(crate) fn finding(
     monitor: MonitorKind,
     column: &str,
     metric: &str,
@@ -115,7 +119,20 @@ pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, ta
             windows.insert(column.name.clone(), own);
         }
     }
-    Measured { profiles, windows, findings }
+    let together = match &reference.together {
+        Some(learnt) => {
+            let moved: Vec<String> = findings
+                .iter()
+                .filter(|found| found.matters && !found.measurement.column.is_empty())
+                .map(|found| found.measurement.column.clone())
+                .collect();
+            let (values, found) = learnt.judge(table, window, reference.season(window), &moved);
+            findings.push(found);
+            values
+        }
+        None => Values::new(),
+    };
+    Measured { profiles, windows, together, findings }
 }
 
 fn volume(reference: &ReferenceProfile, window: Window, rows: u64) -> Finding {

@@ -22,12 +22,14 @@ pub struct Memory {
 }
 
 /// The share of a false-alarm budget `alpha` that one monitor may use. Performance has one half. Of the other half, one
-/// half goes to drift and missing values of all columns together, a quarter to the quality of the data of all columns
-/// together, an eighth to the estimate before the labels, and an eighth to operation, divided among its three monitors.
+/// half goes to the inputs: three quarters of it to drift and missing values of all columns, a quarter to how the features
+/// hang together. A quarter goes to the quality of the data of all columns together, an eighth to the estimate before the
+/// labels, and an eighth to operation, divided among its three monitors.
 pub fn share(alpha: f64, monitor: MonitorKind) -> f64 {
     match monitor {
         MonitorKind::Performance => alpha / 2.0,
-        MonitorKind::Drift | MonitorKind::Missing => alpha / 4.0,
+        MonitorKind::Drift | MonitorKind::Missing => 3.0 * alpha / 16.0,
+        MonitorKind::Joint => alpha / 16.0,
         MonitorKind::Unseen | MonitorKind::Range => alpha / 8.0,
         MonitorKind::Estimate => alpha / 16.0,
         MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency => alpha / 48.0,

@@ -1,5 +1,6 @@
 //! What is ordinary: profiles of the reference, and what its own windows say about its columns.
 
+use crate::together::Together;
 use std::collections::BTreeMap;
 use steersman_domain::schema::{Column, ColumnKind};
 use steersman_domain::time::micros;
@@ -34,6 +35,8 @@ pub(crate) type Levels = BTreeMap<String, BTreeMap<Aspect, Level>>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReferenceProfile {
     pub(crate) columns: BTreeMap<String, ReferenceColumn>,
+    /// All features together; none of a reference that is too small.
+    pub(crate) together: Option<Together>,
     /// Rows in each window of the reference, rising.
     pub(crate) volumes: Vec<u64>,
     /// The mean loss of the predictions in the reference, where it has them.
@@ -130,7 +133,8 @@ impl ReferenceProfile {
             }
         }
         let loss = loss(spec, &reference.schema, table);
-        Self { columns, volumes, loss, to: reference.to, seasons }
+        let together = Together::learn(&reference.schema, table, &windows);
+        Self { columns, together, volumes, loss, to: reference.to, seasons }
     }
 
     /// The season of a window.

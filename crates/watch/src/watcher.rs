@@ -40,6 +40,7 @@ const CAUGHT_UP: usize = 60;
 /// Names of the memories of all columns together in the store.
 const INPUTS: &str = "inputs";
 const QUALITY: &str = "quality";
+const TOGETHER: &str = "together";
 
 /// Watches all models.
 #[derive(Debug)]
@@ -76,6 +77,8 @@ struct Done {
     inputs: Option<JointMemory>,
     /// The quality of the data of all columns.
     quality: Option<JointMemory>,
+    /// All features together.
+    together: Option<JointMemory>,
     revised_at: Option<Timestamp>,
 }
 
@@ -110,6 +113,7 @@ impl Watcher {
             match row.name.as_str() {
                 INPUTS => done.inputs = Some(remembered(&row)?),
                 QUALITY => done.quality = Some(remembered(&row)?),
+                TOGETHER => done.together = Some(remembered(&row)?),
                 _ => drop(done.memories.insert(row.name.clone(), remembered(&row)?)),
             }
         }
@@ -291,7 +295,11 @@ impl Round {
                     self.charge_columns(history, &schema, &mut measured);
                 }
                 self.weigh_columns(&mut measured, window);
-                let others = measured.findings.iter_mut().filter(|found| found.measurement.column.is_empty());
+                self.weigh_together(&mut measured, window);
+                let of_its_own = |found: &&mut Finding| {
+                    found.measurement.column.is_empty() && found.measurement.monitor != MonitorKind::Joint
+                };
+                let others = measured.findings.iter_mut().filter(of_its_own);
                 others.for_each(|found| self.weigh(found, None));
                 if self.reigned(window) {
                     let expected = expected(&self.model.spec, &schema, history.as_ref());
@@ -319,7 +327,7 @@ impl Round {
     fn ready(&mut self, log: &RecordLog, schema: &Schema, window: Window) -> Result<(), Problem> {
         let champion = self.model.champion();
         let inputs = self.done.inputs.get_or_insert_with(|| JointMemory::new(champion));
-        let facts = inputs.follow(&self.name, champion, window);
+        let mut facts = inputs.follow(&self.name, champion, window);
         if let Some(levels) = &inputs.levels {
             self.reference.resume(levels);
         } else {
@@ -332,7 +340,13 @@ impl Round {
             for missed in between.iter().skip(between.len().saturating_sub(CAUGHT_UP)) {
                 let measured = measure(&self.reference, schema, *missed, &self.table(log, *missed)?);
                 self.reference.follow(&measured.windows, |_| true);
+                self.reference.together.iter_mut().for_each(|learnt| learnt.follow(&measured.together));
             }
+        }
+        let together = self.done.together.get_or_insert_with(|| JointMemory::new(champion));
+        facts.extend(together.follow(&self.name, champion, window));
+        if let (Some(learnt), Some(levels)) = (&mut self.reference.together, &together.levels) {
+            learnt.resume(levels);
         }
         self.write(facts);
         Ok(())
@@ -374,6 +388,23 @@ impl Round {
             self.reference.follow(&measured.windows, |column| inputs.follows(column));
             inputs.levels = Some(self.reference.levels());
         }
+        self.write(facts);
+    }
+
+    /// Shows what was found in all features together to their memory.
+    fn weigh_together(&mut self, measured: &mut Measured, window: Window) {
+        let (Some(learnt), Some(memory)) = (&mut self.reference.together, &mut self.done.together) else {
+            return;
+        };
+        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
+        let own = |found: &&mut Finding| found.measurement.monitor == MonitorKind::Joint;
+        let mut findings: Vec<&mut Finding> = measured.findings.iter_mut().filter(own).collect();
+        let alpha = share(budget, MonitorKind::Joint);
+        let facts = memory.observe(&self.name, &mut findings, vec![String::new()], alpha, window);
+        if memory.follows("") {
+            learnt.follow(&measured.together);
+        }
+        memory.levels = Some(learnt.levels());
         self.write(facts);
     }
 
@@ -498,7 +529,9 @@ impl Round {
             for memory in self.done.memories.values_mut() {
                 cleared.extend(memory.follow(&self.name, champion, window));
             }
-            for memory in [&mut self.done.inputs, &mut self.done.quality].into_iter().flatten() {
+            let done = &mut self.done;
+            let memories = [&mut done.inputs, &mut done.quality, &mut done.together];
+            for memory in memories.into_iter().flatten() {
                 cleared.extend(memory.follow(&self.name, champion, window));
             }
         }
@@ -506,7 +539,8 @@ impl Round {
         for (name, memory) in &self.done.memories {
             self.batch.monitor_states.push(stored(&self.name, name, memory)?);
         }
-        for (name, memory) in [(INPUTS, &self.done.inputs), (QUALITY, &self.done.quality)] {
+        let done = &self.done;
+        for (name, memory) in [(INPUTS, &done.inputs), (QUALITY, &done.quality), (TOGETHER, &done.together)] {
             if let Some(memory) = memory {
                 self.batch.monitor_states.push(stored(&self.name, name, memory)?);
             }
