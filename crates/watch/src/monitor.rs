@@ -28,7 +28,13 @@ pub fn share(alpha: f64, monitor: MonitorKind) -> f64 {
     match monitor {
         MonitorKind::Performance => alpha / 2.0,
         MonitorKind::Drift | MonitorKind::Missing => alpha / 4.0,
-        MonitorKind::Unseen | MonitorKind::Range => alpha / 8.0,
+        MonitorKind::Unseen
+        | MonitorKind::Range
+        | MonitorKind::Constant
+        | MonitorKind::Stale
+        | MonitorKind::Duplicates
+        | MonitorKind::Types
+        | MonitorKind::Schema => alpha / 8.0,
         MonitorKind::Estimate => alpha / 16.0,
         MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency => alpha / 48.0,
     }

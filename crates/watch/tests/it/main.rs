@@ -4,6 +4,7 @@
 
 mod estimates;
 mod inputs;
+mod quality;
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
