@@ -163,7 +163,7 @@ impl Watcher {
         else {
             return;
         };
-        watched.intake.note(watched.window, refused, resent, now);
+        watched.intake.note(watched.window, refused, resent, watched.last_event, now);
         watched.changes[0] += 1;
         watched.last_event = watched.last_event.max(watched.intake.last.map(|(at, _)| at));
         watched.last_arrival = watched.last_arrival.max(watched.intake.last.map(|(_, came)| came));
@@ -173,6 +173,8 @@ impl Watcher {
     fn intake(&self, name: &ModelName) -> Result<Option<MonitorState>, Problem> {
         let mut models = self.lock();
         let Some(watched) = models.get_mut(name) else { return Ok(None) };
+        // What the last turn staged is on disk by now, or is made again.
+        watched.staged = None;
         let [now, staged, on_disk] = &mut watched.changes;
         *staged = *now;
         match now == on_disk {

@@ -59,8 +59,7 @@ impl Platform {
         let mut refused = Vec::new();
         let (records, mut result) = check(rows, |row| {
             schema.record(row).inspect_err(|problem| {
-                let time = row.get("time").and_then(|time| parse_time(time.as_str()?).ok());
-                let at = time.map_or(now, |time| time.min(now));
+                let at = row.get("time").and_then(|time| parse_time(time.as_str()?).ok());
                 refused.push(Refusal { at, fault: Fault::of(problem, &schema) });
             })
         });
@@ -146,7 +145,7 @@ impl Platform {
                         (&schema, problem.kind == ErrorKind::Invalid && capture.arm != Arm::Shadow)
                     {
                         let refused =
-                            Refusal { at: asked_at(&capture, now), fault: Fault::of(&problem, schema) };
+                            Refusal { at: Some(asked_at(&capture, now)), fault: Fault::of(&problem, schema) };
                         self.inner.watcher.note_refused(&capture.model, &[refused], &[], now);
                     }
                 }

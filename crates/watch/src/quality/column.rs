@@ -87,7 +87,7 @@ impl Seen<'_> {
         found.measurement.monitor = MonitorKind::Schema;
         found.measurement.metric = "absent_share".to_owned();
         found.measurement.explanation =
-            format!("none of {} records carries `{}`, which the model reads", self.profile.rows(), self.name);
+            format!("none of {} records carries `{}` any more", self.profile.rows(), self.name);
         missing.evidence = Evidence::None;
         Some(found)
     }

@@ -54,8 +54,8 @@ impl Fault {
 /// A record that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The time it was of, as far as it said so.
-    pub at: Timestamp,
+    /// The time it was of, if it said so.
+    pub at: Option<Timestamp>,
     /// What was wrong with it.
     pub fault: Fault,
 }
@@ -84,12 +84,20 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Takes note of what was refused and of the times of what was sent again.
-    pub(crate) fn note(&mut self, window: Period, refused: &[Refusal], resent: &[Timestamp], now: Timestamp) {
+    /// Takes note of what was refused and of the times of what was sent again. What says no time is of the time of the
+    /// `latest` record: it must not close windows that are still being filled.
+    pub(crate) fn note(
+        &mut self,
+        window: Period,
+        refused: &[Refusal],
+        resent: &[Timestamp],
+        latest: Option<Timestamp>,
+        now: Timestamp,
+    ) {
         for refusal in refused {
-            self.tally(Window::holding(refusal.at, window)).add(&refusal.fault);
-            let at = self.last.map_or(refusal.at, |(at, _)| at.max(refusal.at));
-            self.last = Some((at, now));
+            let at = refusal.at.map_or(latest.unwrap_or(now), |at| at.min(now));
+            self.tally(Window::holding(at, window)).add(&refusal.fault);
+            self.last = Some((self.last.map_or(at, |(last, _)| last.max(at)), now));
         }
         resent.iter().for_each(|at| self.tally(Window::holding(*at, window)).resent += 1);
         let surplus = self.windows.len().saturating_sub(WINDOWS);
@@ -192,7 +200,8 @@ fn tested(mut found: Finding, hits: u64, count: u64, limit: Portion, words: Stri
     found.measurement.reading = Reading::between(share.value, Some(share.low), Some(share.high));
     found.measurement.ordinary = Some((0.0, limit.share()));
     let percent = 100.0 * share.value;
-    found.measurement.explanation = format!("{percent:.1} % {words}; up to {limit} are accepted");
+    let accepted = limit.to_string().replace('%', " %");
+    found.measurement.explanation = format!("{percent:.1} % {words}; up to {accepted} are accepted");
     let p_value = exceeds(hits, count, limit.share()).ok()?;
     if count >= LEAST_ROWS {
         weigh(&mut found, p_value, share.value > limit.share());

@@ -69,7 +69,7 @@ fn raised(open: &Open, monitor: MonitorKind) -> Vec<&Measurement> {
 
 /// Refuses these rows of a day for a fault.
 fn refuse(open: &Open, day: i64, rows: i64, fault: &Fault) {
-    let refusal = |row: i64| Refusal { at: at(day, row * 600), fault: fault.clone() };
+    let refusal = |row: i64| Refusal { at: Some(at(day, row * 600)), fault: fault.clone() };
     let refused: Vec<Refusal> = (0..rows).map(refusal).collect();
     open.watcher.note_refused(&name(), &refused, &[], at(day, 86_000));
 }
@@ -87,7 +87,8 @@ const QUALITY: [MonitorKind; 7] = [
 #[tokio::test]
 async fn ordinary_days_are_quiet() {
     let (mut signals, mut days) = (Vec::new(), 0);
-    for seed in 0..2 {
+    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(2);
+    for seed in 0..seeds {
         let world = world(seed);
         let mut open = world.open().await;
         for day in 41..191 {
@@ -105,8 +106,11 @@ async fn ordinary_days_are_quiet() {
             |monitor: &MonitorKind| raised(&open, *monitor).into_iter().cloned().collect::<Vec<_>>();
         signals.extend(QUALITY.iter().flat_map(of_quality));
     }
-    // An eighth of one alarm in 30 days is 1.25 in 300 days; more than 4 have a chance of 1 in 100.
-    assert!(signals.len() <= 4, "{} signals in {days} days: {signals:?}", signals.len());
+    // An eighth of one alarm in 30 days. Their number is about a Poisson one; 2.5 standard deviations above is rare.
+    let expected = f64::from(days) / 240.0;
+    let words: Vec<&String> = signals.iter().map(|signal| &signal.explanation).collect();
+    let count = words.len();
+    assert!((count as f64) <= expected + 2.5 * expected.sqrt(), "{count} signals in {days} days: {words:#?}");
 }
 
 #[tokio::test]
