@@ -60,6 +60,21 @@ impl MonitorKind {
             Self::Estimate => "estimate",
         }
     }
+
+    /// Whether it is about the quality of the data.
+    pub fn about_quality(self) -> bool {
+        matches!(
+            self,
+            Self::Missing
+                | Self::Unseen
+                | Self::Range
+                | Self::Constant
+                | Self::Stale
+                | Self::Duplicates
+                | Self::Types
+                | Self::Schema
+        )
+    }
 }
 
 impl fmt::Display for MonitorKind {

@@ -425,7 +425,11 @@ impl Round {
             facts.extend(memory.observe(&self.name, &mut findings, columns, tests, alpha, window));
         }
         if let Some(inputs) = &mut self.done.inputs {
-            self.reference.follow(&measured.windows, |column| inputs.follows(column));
+            let quality = self.done.quality.as_ref();
+            let follows = |column: &str| {
+                inputs.follows(column) && quality.is_none_or(|quality| quality.follows(column))
+            };
+            self.reference.follow(&measured.windows, follows);
             inputs.levels = Some(self.reference.levels());
         }
         self.write(facts);

@@ -221,6 +221,28 @@ async fn gross_faults_are_found_in_two_windows_and_named() {
 }
 
 #[tokio::test]
+async fn a_column_that_is_gone_is_said_once_and_until_it_is_back() {
+    let world = world(0);
+    let mut open = world.open().await;
+    for day in 41..60 {
+        send(&open, 0, day, 0..80, |_, row| {
+            if (45..55).contains(&day) {
+                drop(row.remove("x"));
+            }
+        });
+        open.tick(at(day + 1, 7_200)).await;
+        if day == 54 {
+            assert!(open.state.models[&name()].signals.iter().all(|signal| signal.cleared.is_none()));
+        }
+    }
+    let signals = &open.state.models[&name()].signals;
+    let [only] = signals.as_slice() else { panic!("{signals:?}") };
+    assert_eq!((only.measurement.monitor, only.measurement.window.start), (MonitorKind::Schema, at(45, 0)));
+    assert_eq!(only.explanation, "none of 80 records carries `x` any more");
+    assert!(only.cleared.is_some());
+}
+
+#[tokio::test]
 async fn what_was_refused_survives_a_restart() {
     let world = world(0);
     let mut open = world.open().await;
