@@ -34,7 +34,8 @@ pub(crate) fn rows(latest: &[&Measurement]) -> Vec<QualityRow> {
 }
 
 fn row(measurement: &Measurement) -> QualityRow {
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    // Kept on one line.
+    let percent = |share: f64| format!("{:.1}\u{a0}%", 100.0 * share);
     QualityRow {
         window: measurement.window.start.strftime("%Y-%m-%d %H:%M").to_string(),
         about: match measurement.column.is_empty() {
@@ -42,7 +43,9 @@ fn row(measurement: &Measurement) -> QualityRow {
             false => format!("{} of {}", measurement.monitor, measurement.column),
         },
         share: measurement.reading.value().map_or(String::new(), percent),
-        ordinary: measurement.ordinary.map_or(String::new(), |(_, high)| format!("up to {}", percent(high))),
+        ordinary: measurement
+            .ordinary
+            .map_or(String::new(), |(_, high)| format!("up\u{a0}to\u{a0}{}", percent(high))),
         tone: if measurement.alarming { "bad" } else { "neutral" },
         words: measurement.explanation.clone(),
     }

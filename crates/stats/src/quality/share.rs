@@ -133,7 +133,7 @@ pub fn constant(reference: (u64, u64), current: (u64, u64)) -> Result<Check, Sta
 /// ```
 /// use steersman_stats::quality::exceeds;
 /// let p = exceeds(8, 200, 0.01).unwrap();
-/// assert!((p / 0.001_041_686 - 1.0).abs() < 1e-4); // scipy.stats.binom.sf(7, 200, 0.01)
+/// assert!((p / 0.001_012_557_150_52 - 1.0).abs() < 1e-9); // scipy.stats.binom.sf(7, 200, 0.01)
 /// assert_eq!((exceeds(0, 200, 0.01).unwrap(), exceeds(1, 200, 0.0).unwrap()), (1.0, 1e-300));
 /// ```
 pub fn exceeds(hits: u64, count: u64, accepted: f64) -> Result<f64, StatsError> {
