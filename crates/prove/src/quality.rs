@@ -21,7 +21,8 @@ pub(crate) struct QualityRow {
 /// What was beyond the ordinary in the last windows, the latest first.
 pub(crate) fn rows(latest: &[&Measurement]) -> Vec<QualityRow> {
     let windows: BTreeSet<Window> = latest.iter().map(|measurement| measurement.window).collect();
-    let Some(first) = windows.into_iter().rev().take(WINDOWS).last() else { return Vec::new() };
+    let windows: Vec<Window> = windows.into_iter().collect();
+    let Some(&first) = windows.get(windows.len().saturating_sub(WINDOWS)) else { return Vec::new() };
     let unusual = |measurement: &&&Measurement| {
         let above = |value: f64| measurement.ordinary.is_none_or(|(_, high)| value > high);
         measurement.monitor.about_quality()
