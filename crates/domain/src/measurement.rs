@@ -21,6 +21,17 @@ pub enum MonitorKind {
     Unseen,
     /// Share of numbers far outside the range of the reference: by more than its own width.
     Range,
+    /// A column that varies in the reference has one value all window long.
+    Constant,
+    /// A column repeats its value more often, or for longer, than the reference does.
+    Stale,
+    /// Share of records whose id was there already.
+    Duplicates,
+    /// Share of records refused for a value of a wrong type, by column; without a column, for not being records.
+    Types,
+    /// A column that no record carries any more; without a column, the share of records refused for columns that the model
+    /// does not have.
+    Schema,
     /// Share of failed calls.
     Errors,
     /// 99th percentile of latency in milliseconds.
@@ -41,11 +52,31 @@ impl MonitorKind {
             Self::Missing => "missing",
             Self::Unseen => "unseen",
             Self::Range => "range",
+            Self::Constant => "constant",
+            Self::Stale => "stale",
+            Self::Duplicates => "duplicates",
+            Self::Types => "types",
+            Self::Schema => "schema",
             Self::Errors => "errors",
             Self::Latency => "latency",
             Self::Performance => "performance",
             Self::Estimate => "estimate",
         }
+    }
+
+    /// Whether it is about the quality of the data.
+    pub fn about_quality(self) -> bool {
+        matches!(
+            self,
+            Self::Missing
+                | Self::Unseen
+                | Self::Range
+                | Self::Constant
+                | Self::Stale
+                | Self::Duplicates
+                | Self::Types
+                | Self::Schema
+        )
     }
 }
 

@@ -3,6 +3,10 @@
 //! [`ModelSpec::parse`] is the only way in: unknown keys, wrong types and contradictions are refused with the path of
 //! the key, the line, and what to write instead.
 
+mod quality;
+
+pub use quality::{ColumnQuality, Portion, QualityCheck, QualitySection};
+
 use crate::id::ModelName;
 use crate::problem::Problem;
 use crate::time::Period;
@@ -128,6 +132,8 @@ pub struct WatchSection {
     pub false_alarms: FalseAlarms,
     /// What is asked of the predictions once labels arrive.
     pub performance: PerformanceSection,
+    /// What is known about the quality of the data.
+    pub quality: QualitySection,
 }
 
 impl Default for WatchSection {
@@ -137,6 +143,7 @@ impl Default for WatchSection {
             lateness: Period::from_seconds(3_600),
             false_alarms: FalseAlarms { count: 1, per: Period::from_days(30) },
             performance: PerformanceSection::default(),
+            quality: QualitySection::default(),
         }
     }
 }
@@ -637,6 +644,7 @@ impl ModelSpec {
         if self.watch.performance.drop.is_some_and(|drop| !(drop.is_finite() && drop >= 0.0)) {
             return wrong("watch.performance.drop", "not a number >= 0", "how much worse is too much");
         }
+        self.watch.quality.check_alone()?;
         if let Some(retrain) = &self.retrain {
             check_command("retrain.command", &retrain.command, &["{snapshot}", "{artifact}"])?;
         }

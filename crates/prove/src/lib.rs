@@ -14,6 +14,7 @@ pub mod delivery;
 mod distribution;
 pub mod estimation;
 mod plot;
+mod quality;
 pub mod report;
 pub mod story;
 pub mod tuning;

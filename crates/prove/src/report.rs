@@ -2,6 +2,7 @@
 
 use crate::chart::{Cell, Mark, Point, Step, Timeline, map, steps};
 use crate::delivery::{Figure, figures, period};
+use crate::quality::{self, QualityRow};
 use crate::story::{Event, Tone};
 use askama::Template;
 use jiff::Timestamp;
@@ -143,6 +144,7 @@ struct ModelSection<'a> {
     window: String,
     performance: String,
     drift: String,
+    quality: Vec<QualityRow>,
     weights: String,
     rollouts: Vec<RolloutRow>,
     events: Vec<&'a Event>,
@@ -174,6 +176,7 @@ pub fn model_section(
         window: model.spec.watch.window.to_string(),
         performance: performance(model, &latest),
         drift: drift(&latest),
+        quality: quality::rows(&latest),
         weights: weights(model, now),
         rollouts: model.rollouts.iter().rev().map(rollout_row).collect(),
         events: telemetry.events.iter().rev().collect(),

@@ -44,6 +44,8 @@ pub struct Appended {
     pub accepted: Vec<Arrival>,
     /// How many were there already.
     pub duplicates: u64,
+    /// The times of the records among them that users were answered with: shadow copies are left out.
+    pub resent: Vec<Timestamp>,
     /// How many new labels have no record yet; they are kept, and joined when it arrives.
     pub waiting: u64,
 }
@@ -323,6 +325,7 @@ impl ModelLog {
                 // Twice in one batch: the first counts.
                 if !tail.fresh(&item) || !within.insert((own, matches!(item, Item::Record(_)))) {
                     appended.duplicates += 1;
+                    appended.resent.extend(served(&item));
                     continue;
                 }
                 let orphan = matches!(item, Item::Label(_)) && !tail.records.contains(&own);
@@ -481,6 +484,14 @@ impl ModelLog {
             segments: tail.segments.len() as u64,
             wal_bytes: tail.wal.length(),
         }
+    }
+}
+
+/// The time of a record that somebody was answered with.
+fn served(item: &Item) -> Option<Timestamp> {
+    match item {
+        Item::Record(record) if record.arm != Some(Arm::Shadow) => Some(record.time),
+        Item::Record(_) | Item::Label(_) => None,
     }
 }
 

@@ -79,16 +79,18 @@ impl JointMemory {
     }
 
     /// Takes the findings of a window in: sets which are alarming, and says which signals go off or are over. `columns` are
-    /// all that are watched, in the same order every time.
+    /// all that are watched, in the same order every time. Each column had so many `tests` at least: those that found nothing
+    /// to speak of have no finding, but they were made, and count as a p-value of 1.
     pub fn observe(
         &mut self,
         model: &ModelName,
         findings: &mut [&mut Finding],
         columns: Vec<String>,
+        tests: usize,
         alpha: f64,
         window: Window,
     ) -> Vec<Fact> {
-        let Some(verdict) = self.weigh(findings, columns, alpha) else { return Vec::new() };
+        let Some(verdict) = self.weigh(findings, columns, tests, alpha) else { return Vec::new() };
         let mut facts = Vec::new();
         let named: Vec<&str> = verdict
             .columns
@@ -128,7 +130,13 @@ impl JointMemory {
         facts
     }
 
-    fn weigh(&mut self, findings: &[&mut Finding], columns: Vec<String>, alpha: f64) -> Option<JointVerdict> {
+    fn weigh(
+        &mut self,
+        findings: &[&mut Finding],
+        columns: Vec<String>,
+        tests: usize,
+        alpha: f64,
+    ) -> Option<JointVerdict> {
         if self.columns != columns || self.alpha != alpha || self.detector.is_none() {
             self.detector = JointDetector::new(alpha, columns.len()).ok();
             (self.columns, self.alpha) = (columns, alpha);
@@ -139,8 +147,12 @@ impl JointMemory {
                 aspects.entry(&found.measurement.column).or_default().extend(own);
             }
         }
-        let evidence: Vec<Vec<AspectEvidence>> =
-            self.columns.iter().map(|name| aspects.remove(name.as_str()).unwrap_or_default()).collect();
+        let of = |name: &String| {
+            let mut own = aspects.remove(name.as_str()).unwrap_or_default();
+            own.resize(own.len().max(tests), AspectEvidence { p_value: 1.0, matters: false });
+            own
+        };
+        let evidence: Vec<Vec<AspectEvidence>> = self.columns.iter().map(of).collect();
         self.detector.as_mut()?.observe(&evidence).ok()
     }
 

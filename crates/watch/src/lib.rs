@@ -7,6 +7,7 @@
 //! - [`monitor`]: evidence over windows of one monitor, and when it becomes a signal. Pure.
 //! - [`joint`]: evidence over windows of all columns together. Pure.
 //! - `together`: all features together, how they hang together. Pure.
+//! - [`quality`]: what is wrong with the data themselves, and what did not get in. Pure.
 //! - [`tune`]: monitor and retrain policies replayed on labelled history.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
@@ -17,6 +18,7 @@ pub mod joint;
 mod maturity;
 pub mod measure;
 pub mod monitor;
+pub mod quality;
 pub mod reference;
 mod together;
 pub mod tune;

@@ -1,9 +1,8 @@
 //! The findings of one window: measurements with their ranges, and the evidence that each carries. Pure.
 
 use crate::expected::Expected;
-use crate::reference::{
-    Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, range, watched, wide,
-};
+use crate::quality::Seen;
+use crate::reference::{Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, range, watched};
 use crate::together::Values;
 use std::collections::BTreeMap;
 use steersman_domain::measurement::Reading;
@@ -11,19 +10,17 @@ use steersman_domain::schema::Column;
 use steersman_domain::spec::Metric;
 use steersman_domain::{Measurement, ModelSpec, MonitorKind, Schema, Task, Window};
 use steersman_records::Table;
-use steersman_stats::calibration::{
-    Aspect, AspectEvidence, ColumnJudgement, ColumnWindow, Floors, Judgement, WindowValue,
-};
+use steersman_stats::calibration::{Aspect, AspectEvidence, ColumnJudgement, ColumnWindow, Judgement};
 use steersman_stats::detector::calibrate;
 use steersman_stats::distance::{cramers_v, hellinger, jensen_shannon, l_infinity, psi};
 use steersman_stats::harm::{CellLoss, marginal_shift};
 use steersman_stats::interval::{Interval, wilson};
 use steersman_stats::metric;
-use steersman_stats::profile::{ColumnProfile, NumericProfile};
+use steersman_stats::profile::ColumnProfile;
 use steersman_stats::sequential::RateProcess;
 
 /// Fewer rows than this say nothing about a distribution.
-const LEAST_ROWS: u64 = 20;
+pub(crate) const LEAST_ROWS: u64 = 20;
 /// Fewer labels than this say nothing about performance.
 pub const LEAST_LABELS: usize = 20;
 /// Rates of failed calls up to this are ordinary.
@@ -112,8 +109,8 @@ pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, ta
         let own = learnt.window(&cells, 0..table.len(), reference.season(window));
         let judged = learnt.ordinary.as_ref().and_then(|ordinary| ordinary.judge(&own).ok());
         findings.push(drift(&column.name, learnt, &profile, judged.as_ref(), window));
-        findings.extend(missing(&column.name, &learnt.profile, &profile, judged.as_ref(), window));
-        findings.extend(strange(&column.name, learnt, &profile, &cells, window));
+        let seen = Seen { name: &column.name, learnt, profile: &profile, cells: &cells, window };
+        findings.extend(seen.findings(&reference.quality, judged.as_ref()));
         profiles.insert(column.name.clone(), profile);
         if rows >= LEAST_ROWS {
             windows.insert(column.name.clone(), own);
@@ -280,86 +277,6 @@ fn moved(before: &ColumnProfile, now: &ColumnProfile) -> String {
         }
         _ => "it changed its kind".to_owned(),
     }
-}
-
-fn missing(
-    name: &str,
-    before: &ColumnProfile,
-    now: &ColumnProfile,
-    judged: Option<&ColumnJudgement>,
-    window: Window,
-) -> Option<Finding> {
-    if before.missing() == 0 && now.missing() == 0 {
-        return None;
-    }
-    let share = wilson(now.missing(), now.rows()).ok()?;
-    let reading = Reading::between(share.value, Some(share.low), Some(share.high));
-    let mut found = finding(MonitorKind::Missing, name, "missing_share", window, now.rows(), reading);
-    let usual = wilson(before.missing(), before.rows()).ok()?;
-    found.measurement.explanation = format!(
-        "{:.1} % of `{name}` is missing, {:.1} % in the reference",
-        100.0 * share.value,
-        100.0 * usual.value
-    );
-    let aspect = judged?.aspects.iter().find(|(aspect, ..)| *aspect == Aspect::Missing);
-    if let Some((_, judged, matters)) = aspect.filter(|_| now.rows() >= LEAST_ROWS) {
-        found.matters = *matters;
-        shares(&mut found, judged);
-    }
-    Some(found)
-}
-
-/// Values that the reference has nothing like: categories that it does not have, numbers far outside its range.
-fn strange(
-    name: &str,
-    learnt: &ReferenceColumn,
-    now: &ColumnProfile,
-    cells: &Cells,
-    window: Window,
-) -> Option<Finding> {
-    let (monitor, metric, hits, count) = match (&learnt.profile, now, cells) {
-        (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now), _) => {
-            (MonitorKind::Unseen, "unseen_share", now.cells(before).last().copied()?, now.count)
-        }
-        (ColumnProfile::Numeric(before), ColumnProfile::Numeric(now), Cells::Numbers(values)) => {
-            let (low, high) = wide(before.min?, before.max?);
-            let known = values.iter().flatten().filter(|value| value.is_finite());
-            let outside = known.filter(|value| **value < low || **value > high).count() as u64;
-            (MonitorKind::Range, "outside_share", outside, now.count)
-        }
-        _ => return None,
-    };
-    let share = wilson(hits, count).ok().filter(|_| hits > 0)?;
-    let reading = Reading::between(share.value, Some(share.low), Some(share.high));
-    let mut found = finding(monitor, name, metric, window, count, reading);
-    let percent = 100.0 * share.value;
-    found.measurement.explanation = match (&learnt.profile, now) {
-        (ColumnProfile::Numeric(before), ColumnProfile::Numeric(now)) => {
-            let ends = |profile: &NumericProfile| (profile.min.unwrap_or(0.0), profile.max.unwrap_or(0.0));
-            let ((low, high), (least, most)) = (ends(before), ends(now));
-            format!(
-                "{percent:.1} % of `{name}` are far outside the reference's {low:.3} to {high:.3}; they reach from {least:.3} to {most:.3}"
-            )
-        }
-        _ => format!("{percent:.1} % of `{name}` are categories that the reference does not have"),
-    };
-    let value = WindowValue::missing(hits, count).ok().filter(|_| count >= LEAST_ROWS);
-    if let (Some(value), Some(ordinary)) = (value, &learnt.strange)
-        && let Ok(judged) = ordinary.judge(&value)
-    {
-        found.matters = Floors::default().window_matters(Aspect::Missing, &value, &judged, 0.0);
-        shares(&mut found, &judged);
-    }
-    Some(found)
-}
-
-/// Takes what is said about a share into its finding.
-fn shares(found: &mut Finding, judged: &Judgement) {
-    let share = |value: f64| value.clamp(0.0, std::f64::consts::FRAC_PI_2).sin().powi(2);
-    found.measurement.ordinary = Some((share(judged.low), share(judged.high)));
-    found.measurement.details.insert("p_value".to_owned(), judged.p_value);
-    found.evidence =
-        Evidence::Aspects(vec![AspectEvidence { p_value: judged.p_value, matters: found.matters }]);
 }
 
 /// What performance is weighed against.

@@ -30,7 +30,13 @@ pub fn share(alpha: f64, monitor: MonitorKind) -> f64 {
         MonitorKind::Performance => alpha / 2.0,
         MonitorKind::Drift | MonitorKind::Missing => 3.0 * alpha / 16.0,
         MonitorKind::Joint => alpha / 16.0,
-        MonitorKind::Unseen | MonitorKind::Range => alpha / 8.0,
+        MonitorKind::Unseen
+        | MonitorKind::Range
+        | MonitorKind::Constant
+        | MonitorKind::Stale
+        | MonitorKind::Duplicates
+        | MonitorKind::Types
+        | MonitorKind::Schema => alpha / 8.0,
         MonitorKind::Estimate => alpha / 16.0,
         MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency => alpha / 48.0,
     }

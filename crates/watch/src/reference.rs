@@ -1,16 +1,16 @@
 //! What is ordinary: profiles of the reference, and what its own windows say about its columns.
 
+use crate::quality::{Usual, wide};
 use crate::together::Together;
 use std::collections::BTreeMap;
 use steersman_domain::schema::{Column, ColumnKind};
+use steersman_domain::spec::{ColumnQuality, QualitySection};
 use steersman_domain::time::micros;
 use steersman_domain::{ModelSpec, Period, Schema, Task, Window};
 use steersman_records::Table;
 use steersman_records::reference::Reference;
 use steersman_stats::StatsError;
-use steersman_stats::calibration::{
-    Aspect, ColumnOrdinary, ColumnWindow, Floors, Level, Ordinary, WindowValue,
-};
+use steersman_stats::calibration::{Aspect, ColumnOrdinary, ColumnWindow, Floors, Level};
 use steersman_stats::interval::{Interval, mean_interval};
 use steersman_stats::profile::{Bins, CategoricalProfile, ColumnProfile, NumericProfile};
 
@@ -43,6 +43,8 @@ pub struct ReferenceProfile {
     pub(crate) loss: Option<Interval>,
     /// Its last row.
     pub(crate) to: jiff::Timestamp,
+    /// What the spec says about the quality of the data.
+    pub(crate) quality: QualitySection,
     seasons: Seasons,
 }
 
@@ -54,9 +56,8 @@ pub(crate) struct ReferenceColumn {
     clip: (f64, f64),
     /// What its windows ordinarily say; none of a reference that is too small.
     pub(crate) ordinary: Option<ColumnOrdinary>,
-    /// The share of a window's values that nothing else in the reference is like: categories that no other window has,
-    /// numbers far outside the range of all others.
-    pub(crate) strange: Option<Ordinary>,
+    /// What is ordinary about the quality of its values.
+    pub(crate) quality: Usual,
 }
 
 /// Which windows are alike by the clock.
@@ -126,15 +127,17 @@ impl ReferenceProfile {
             }
             false => (Seasons::None, pieces(&times)),
         };
+        let quality = spec.watch.quality.clone();
         let mut columns = BTreeMap::new();
         for column in watched(&reference.schema) {
-            if let Some(learnt) = learn_column(column, table, &windows) {
+            let rules = quality.columns.get(&column.name);
+            if let Some(learnt) = learn_column(column, table, &windows, rules) {
                 columns.insert(column.name.clone(), learnt);
             }
         }
         let loss = loss(spec, &reference.schema, table);
         let together = Together::learn(&reference.schema, table, &windows);
-        Self { columns, together, volumes, loss, to: reference.to, seasons }
+        Self { columns, together, volumes, loss, to: reference.to, quality, seasons }
     }
 
     /// The season of a window.
@@ -199,62 +202,22 @@ pub(crate) fn watched(schema: &Schema) -> impl Iterator<Item = &Column> {
     schema.features.iter().chain(std::iter::once(&schema.prediction))
 }
 
-fn learn_column(column: &Column, table: &Table, rows: &[(usize, Vec<usize>)]) -> Option<ReferenceColumn> {
+fn learn_column(
+    column: &Column,
+    table: &Table,
+    rows: &[(usize, Vec<usize>)],
+    rules: Option<&ColumnQuality>,
+) -> Option<ReferenceColumn> {
     let cells = Cells::of(column, table);
     let mut profile = cells.empty_profile().ok()?;
     cells.update(&mut profile);
-    let mut learnt = ReferenceColumn { profile, clip: cells.clip(), ordinary: None, strange: None };
+    let quality = Usual::default();
+    let mut learnt = ReferenceColumn { profile, clip: cells.clip(), ordinary: None, quality };
     let windows: Vec<ColumnWindow> =
         rows.iter().map(|(season, rows)| learnt.window(&cells, rows.iter().copied(), *season)).collect();
     learnt.ordinary = ColumnOrdinary::learn(&windows, Floors::default()).ok();
-    let strange = match &cells {
-        Cells::Texts(_) => only_here(&windows),
-        Cells::Numbers(values) => beyond_others(values, rows),
-    };
-    let values = strange.into_iter().filter_map(|(hits, count)| WindowValue::missing(hits, count).ok());
-    learnt.strange = Ordinary::learn(&values.collect::<Vec<_>>(), Aspect::Missing).ok();
+    learnt.quality = Usual::learn(&cells, &windows, rows, rules);
     Some(learnt)
-}
-
-/// A range, extended by its own width on both sides: seasons and storms go beyond the edge, other units far beyond.
-pub(crate) fn wide(low: f64, high: f64) -> (f64, f64) {
-    (2.0 * low - high, 2.0 * high - low)
-}
-
-/// In each window, values of categories that no other window has, and all values.
-fn only_here(windows: &[ColumnWindow]) -> Vec<(u64, u64)> {
-    let places = windows.first().map_or(0, |window| window.cells.len());
-    let alone: Vec<bool> =
-        (0..places).map(|place| windows.iter().filter(|own| own.cells[place] > 0).count() == 1).collect();
-    let of = |window: &ColumnWindow| {
-        let counts = window.cells.iter().zip(&alone).filter(|(_, alone)| **alone);
-        (counts.map(|(count, _)| count).sum(), window.cells.iter().sum())
-    };
-    windows.iter().map(of).collect()
-}
-
-/// In each window, numbers far outside the range of all other windows, and all numbers.
-fn beyond_others(values: &[Option<f64>], windows: &[(usize, Vec<usize>)]) -> Vec<(u64, u64)> {
-    let finite = |rows: &[usize]| -> Vec<f64> {
-        rows.iter().filter_map(|&row| values[row]).filter(|value| value.is_finite()).collect()
-    };
-    let windows: Vec<Vec<f64>> = windows.iter().map(|(_, rows)| finite(rows)).collect();
-    let ends = |window: &Vec<f64>| {
-        window
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
-    };
-    let ranges: Vec<(f64, f64)> = windows.iter().map(ends).collect();
-    let of = |(own, window): (usize, &Vec<f64>)| {
-        let others = ranges.iter().enumerate().filter(|(other, _)| *other != own).map(|(_, range)| range);
-        let (low, high) = others.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), range| {
-            (low.min(range.0), high.max(range.1))
-        });
-        let (low, high) = wide(low, high);
-        let outside = window.iter().filter(|value| **value < low || **value > high).count();
-        (outside as u64, window.len() as u64)
-    };
-    windows.iter().enumerate().map(of).collect()
 }
 
 fn loss(spec: &ModelSpec, schema: &Schema, table: &Table) -> Option<Interval> {

@@ -9,6 +9,7 @@ use crate::joint::JointMemory;
 use crate::maturity::Maturity;
 use crate::measure::{Finding, LossLimit, Measured, charge, correct, estimated, measure, performance};
 use crate::monitor::{Memory, share};
+use crate::quality::{self, Intake, Refusal, Tally};
 use crate::reference::{ReferenceProfile, watched};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ const CAUGHT_UP: usize = 60;
 const INPUTS: &str = "inputs";
 const QUALITY: &str = "quality";
 const TOGETHER: &str = "together";
+/// Name of what did not get in.
+const INTAKE: &str = "intake";
 
 /// Watches all models.
 #[derive(Debug)]
@@ -59,6 +62,9 @@ struct Watched {
     last_event: Option<Timestamp>,
     last_arrival: Option<Timestamp>,
     labels_since: bool,
+    /// What did not get in, and how many times it changed: now, in the batch that is being written, and on disk.
+    intake: Intake,
+    changes: [u64; 3],
     done: Done,
     staged: Option<Done>,
 }
@@ -101,6 +107,7 @@ impl Watcher {
             return Ok(());
         }
         let mut done = Done::default();
+        let mut intake = Intake::default();
         for row in self.store.windows(name, Timestamp::MIN).await? {
             done.closed.insert(row.window, (row.rows, row.revision));
         }
@@ -114,6 +121,7 @@ impl Watcher {
                 INPUTS => done.inputs = Some(remembered(&row)?),
                 QUALITY => done.quality = Some(remembered(&row)?),
                 TOGETHER => done.together = Some(remembered(&row)?),
+                INTAKE => intake = remembered(&row)?,
                 _ => drop(done.memories.insert(row.name.clone(), remembered(&row)?)),
             }
         }
@@ -123,9 +131,11 @@ impl Watcher {
             reference,
             window,
             seen: BTreeMap::new(),
-            last_event: None,
-            last_arrival: None,
+            last_event: intake.last.map(|(at, _)| at),
+            last_arrival: intake.last.map(|(_, came)| came),
             labels_since: false,
+            intake,
+            changes: [0; 3],
             done,
             staged: None,
         };
@@ -150,10 +160,40 @@ impl Watcher {
         }
     }
 
+    /// Takes note of what did not get in: records that were refused, and the times of those whose id was there already.
+    pub fn note_refused(&self, name: &ModelName, refused: &[Refusal], resent: &[Timestamp], now: Timestamp) {
+        let mut models = self.lock();
+        let Some(watched) = models.get_mut(name).filter(|_| !(refused.is_empty() && resent.is_empty()))
+        else {
+            return;
+        };
+        watched.intake.note(watched.window, refused, resent, watched.last_event, now);
+        watched.changes[0] += 1;
+        watched.last_event = watched.last_event.max(watched.intake.last.map(|(at, _)| at));
+        watched.last_arrival = watched.last_arrival.max(watched.intake.last.map(|(_, came)| came));
+    }
+
+    /// What did not get in, to be kept, if it changed.
+    fn intake(&self, name: &ModelName) -> Result<Option<MonitorState>, Problem> {
+        let mut models = self.lock();
+        let Some(watched) = models.get_mut(name) else { return Ok(None) };
+        // What the last turn staged is on disk by now, or is made again.
+        watched.staged = None;
+        let [now, staged, on_disk] = &mut watched.changes;
+        *staged = *now;
+        match now == on_disk {
+            true => Ok(None),
+            false => stored(name, INTAKE, &watched.intake).map(Some),
+        }
+    }
+
     /// What is due now: windows to close, performance to measure, signals to raise or clear.
     pub async fn tick(&self, name: &ModelName, model: &ModelState, now: Timestamp) -> Result<Batch, Problem> {
         let log = self.log.clone();
-        let Some(mut round) = self.round(name, model, now) else { return Ok(Batch::default()) };
+        let intake = self.intake(name)?;
+        let Some(mut round) = self.round(name, model, now) else {
+            return Ok(Batch { monitor_states: intake.into_iter().collect(), ..Batch::default() });
+        };
         let finished = tokio::task::spawn_blocking(move || {
             round.close_windows(&log)?;
             round.measure_performance(&log)?;
@@ -162,7 +202,8 @@ impl Watcher {
         let round =
             finished.await.map_err(|error| Problem::internal(format!("watching ended early: {error}")))??;
         let name = round.name.clone();
-        let (batch, done) = round.into_batch()?;
+        let (mut batch, done) = round.into_batch()?;
+        batch.monitor_states.extend(intake);
         if let Some(watched) = self.lock().get_mut(&name) {
             watched.staged = Some(done);
         }
@@ -171,10 +212,9 @@ impl Watcher {
 
     /// The batch of the last tick is on disk.
     pub fn committed(&self, name: &ModelName) {
-        if let Some(watched) = self.lock().get_mut(name)
-            && let Some(done) = watched.staged.take()
-        {
-            watched.done = done;
+        if let Some(watched) = self.lock().get_mut(name) {
+            watched.changes[2] = watched.changes[1];
+            watched.done = watched.staged.take().unwrap_or_else(|| std::mem::take(&mut watched.done));
         }
     }
 
@@ -186,6 +226,9 @@ impl Watcher {
     fn round(&self, name: &ModelName, model: &ModelState, now: Timestamp) -> Option<Round> {
         let mut models = self.lock();
         let watched = models.get_mut(name)?;
+        for window in watched.intake.worth_closing() {
+            watched.seen.entry(window).or_default();
+        }
         let watermark = watermark(model.spec.watch.lateness, watched, now)?;
         let close: Vec<(Window, u64)> = watched
             .seen
@@ -225,6 +268,7 @@ impl Watcher {
             reference: watched.reference.clone(),
             model: model.clone(),
             now,
+            tallies: close.iter().map(|(window, _)| (*window, watched.intake.of(*window))).collect(),
             close,
             label,
             done,
@@ -270,6 +314,8 @@ struct Round {
     model: ModelState,
     now: Timestamp,
     close: Vec<(Window, u64)>,
+    /// What did not get into the windows to close.
+    tallies: BTreeMap<Window, Tally>,
     label: Vec<Window>,
     done: Done,
     batch: Batch,
@@ -288,18 +334,25 @@ impl Round {
             self.ready(log, &schema, window)?;
             let table = self.table(log, window)?;
             let mut measured = measure(&self.reference, &schema, window, &table);
+            if let Some(tally) = self.tallies.get(&window) {
+                let rules = &self.model.spec.watch.quality;
+                measured.findings.extend(tally.findings(rules, table.len() as u64, window));
+            }
             let revision = self.done.closed.get(&window).map_or(0, |(_, revision)| revision + 1);
             if revision == 0 {
                 let history = self.labelled(log, window)?;
                 if let Some(history) = &history {
                     self.charge_columns(history, &schema, &mut measured);
                 }
-                self.weigh_columns(&mut measured, window);
+                self.weigh_columns(&mut measured, &schema, window);
                 self.weigh_together(&mut measured, window);
-                let of_its_own = |found: &&mut Finding| {
-                    found.measurement.column.is_empty() && found.measurement.monitor != MonitorKind::Joint
+                let alone = |found: &&mut Finding| {
+                    let monitor = &found.measurement.monitor;
+                    found.measurement.column.is_empty()
+                        && *monitor != MonitorKind::Joint
+                        && !quality::MONITORS.contains(monitor)
                 };
-                let others = measured.findings.iter_mut().filter(of_its_own);
+                let others = measured.findings.iter_mut().filter(alone);
                 others.for_each(|found| self.weigh(found, None));
                 if self.reigned(window) {
                     let expected = expected(&self.model.spec, &schema, history.as_ref());
@@ -368,24 +421,28 @@ impl Round {
     }
 
     /// Shows what was found in the columns to the memories of all columns together.
-    fn weigh_columns(&mut self, measured: &mut Measured, window: Window) {
+    fn weigh_columns(&mut self, measured: &mut Measured, schema: &Schema, window: Window) {
         let champion = self.model.champion();
         let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
         let columns: Vec<String> = self.reference.columns.keys().cloned().collect();
         let mut facts = Vec::new();
-        for (memory, monitors) in [
-            (&mut self.done.inputs, [MonitorKind::Drift, MonitorKind::Missing].as_slice()),
-            (&mut self.done.quality, [MonitorKind::Unseen, MonitorKind::Range].as_slice()),
+        for (memory, monitors, columns, tests) in [
+            (&mut self.done.inputs, [MonitorKind::Drift, MonitorKind::Missing].as_slice(), columns, 0),
+            (&mut self.done.quality, &quality::MONITORS, quality::columns(schema), quality::TESTS),
         ] {
             let memory = memory.get_or_insert_with(|| JointMemory::new(champion));
             facts.extend(memory.follow(&self.name, champion, window));
             let own = |found: &&mut Finding| monitors.contains(&found.measurement.monitor);
             let mut findings: Vec<&mut Finding> = measured.findings.iter_mut().filter(own).collect();
             let alpha = monitors.first().map_or(0.0, |monitor| share(budget, *monitor));
-            facts.extend(memory.observe(&self.name, &mut findings, columns.clone(), alpha, window));
+            facts.extend(memory.observe(&self.name, &mut findings, columns, tests, alpha, window));
         }
         if let Some(inputs) = &mut self.done.inputs {
-            self.reference.follow(&measured.windows, |column| inputs.follows(column));
+            let quality = self.done.quality.as_ref();
+            let follows = |column: &str| {
+                inputs.follows(column) && quality.is_none_or(|quality| quality.follows(column))
+            };
+            self.reference.follow(&measured.windows, follows);
             inputs.levels = Some(self.reference.levels());
         }
         self.write(facts);
@@ -400,7 +457,7 @@ impl Round {
         let own = |found: &&mut Finding| found.measurement.monitor == MonitorKind::Joint;
         let mut findings: Vec<&mut Finding> = measured.findings.iter_mut().filter(own).collect();
         let alpha = share(budget, MonitorKind::Joint);
-        let facts = memory.observe(&self.name, &mut findings, vec![String::new()], alpha, window);
+        let facts = memory.observe(&self.name, &mut findings, vec![String::new()], 0, alpha, window);
         if memory.follows("") {
             learnt.follow(&measured.together);
         }

@@ -13,6 +13,7 @@ use steersman_domain::record::Arm;
 use steersman_domain::time::{from_micros, micros, parse_time};
 use steersman_domain::{ErrorKind, Label, ModelName, Problem, Record, RecordId, Schema, Task};
 use steersman_gateway::Capture;
+use steersman_watch::quality::{Fault, Refusal};
 use tokio::sync::mpsc;
 
 /// How many captured calls are written together.
@@ -54,9 +55,17 @@ impl Platform {
         rows: &[serde_json::Value],
     ) -> Result<Ingested, Problem> {
         let schema = self.schema(model)?;
-        let (records, mut result) = check(rows, |row| schema.record(row));
-        let (log, name, now) = (self.inner.log.clone(), model.clone(), self.now());
+        let now = self.now();
+        let mut refused = Vec::new();
+        let (records, mut result) = check(rows, |row| {
+            schema.record(row).inspect_err(|problem| {
+                let at = row.get("time").and_then(|time| parse_time(time.as_str()?).ok());
+                refused.push(Refusal { at, fault: Fault::of(problem, &schema) });
+            })
+        });
+        let (log, name) = (self.inner.log.clone(), model.clone());
         let appended = blocking(move || log.append_records(&name, records, now)).await?;
+        self.inner.watcher.note_refused(model, &refused, &appended.resent, now);
         result.accepted = appended.accepted.len() as u64;
         result.duplicates = appended.duplicates;
         Ok(result)
@@ -124,20 +133,32 @@ impl Platform {
         let mut by_model: BTreeMap<ModelName, Vec<Record>> = BTreeMap::new();
         let now = self.now();
         for capture in captures {
-            let records = self.schema(&capture.model).and_then(|schema| records_of(&capture, &schema, now));
+            let schema = self.schema(&capture.model);
+            let records =
+                schema.as_ref().map_err(Problem::clone).and_then(|schema| records_of(&capture, schema, now));
             match records {
                 Ok(records) => by_model.entry(capture.model.clone()).or_default().extend(records),
                 Err(problem) => {
                     self.inner.capture_failures.fetch_add(1, Ordering::SeqCst);
                     tracing::warn!(model = %capture.model, id = capture.request_id, %problem, "call not recorded");
+                    if let (Ok(schema), true) =
+                        (&schema, problem.kind == ErrorKind::Invalid && capture.arm != Arm::Shadow)
+                    {
+                        let refused =
+                            Refusal { at: Some(asked_at(&capture, now)), fault: Fault::of(&problem, schema) };
+                        self.inner.watcher.note_refused(&capture.model, &[refused], &[], now);
+                    }
                 }
             }
         }
         for (model, records) in by_model {
             let (log, name, count) = (self.inner.log.clone(), model.clone(), records.len() as u64);
-            if let Err(problem) = blocking(move || log.append_records(&name, records, now)).await {
-                self.inner.capture_failures.fetch_add(count, Ordering::SeqCst);
-                tracing::error!(%model, %problem, count, "captured calls are lost");
+            match blocking(move || log.append_records(&name, records, now)).await {
+                Ok(appended) => self.inner.watcher.note_refused(&model, &[], &appended.resent, now),
+                Err(problem) => {
+                    self.inner.capture_failures.fetch_add(count, Ordering::SeqCst);
+                    tracing::error!(%model, %problem, count, "captured calls are lost");
+                }
             }
         }
     }
@@ -157,7 +178,7 @@ fn fits(task: Task, label: &Label) -> Result<(), Problem> {
 
 fn check<T>(
     rows: &[serde_json::Value],
-    read: impl Fn(&serde_json::Value) -> Result<T, Problem>,
+    mut read: impl FnMut(&serde_json::Value) -> Result<T, Problem>,
 ) -> (Vec<T>, Ingested) {
     let mut good = Vec::with_capacity(rows.len());
     let mut result = Ingested::default();
@@ -176,6 +197,11 @@ fn check<T>(
     (good, result)
 }
 
+/// When a call came in, if it does not say so itself.
+fn asked_at(capture: &Capture, now: Timestamp) -> Timestamp {
+    from_micros(micros(now) - i64::try_from(capture.latency.as_micros()).unwrap_or(0))
+}
+
 /// The records of one captured call: one for each row of its tensors.
 fn records_of(capture: &Capture, schema: &Schema, now: Timestamp) -> Result<Vec<Record>, Problem> {
     if capture.truncated {
@@ -185,7 +211,7 @@ fn records_of(capture: &Capture, schema: &Schema, now: Timestamp) -> Result<Vec<
         .map_err(|error| Problem::invalid(format!("the request is not an inference request: {error}")))?;
     let time = match request.parameters.get("time").and_then(|time| time.as_str()) {
         Some(time) => parse_time(time).map_err(|problem| problem.field("parameters.time"))?,
-        None => from_micros(micros(now) - i64::try_from(capture.latency.as_micros()).unwrap_or(0)),
+        None => asked_at(capture, now),
     };
     let answered = capture.status == 200;
     let response: Option<InferResponse> = answered

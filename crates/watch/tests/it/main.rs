@@ -4,6 +4,7 @@
 
 mod estimates;
 mod inputs;
+mod quality;
 mod together;
 
 use jiff::Timestamp;
