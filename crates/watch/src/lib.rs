@@ -6,6 +6,7 @@
 //! - [`measure`]: the findings of one window. Pure.
 //! - [`monitor`]: evidence over windows of one monitor, and when it becomes a signal. Pure.
 //! - [`joint`]: evidence over windows of all columns together. Pure.
+//! - [`operation`]: traffic, failed calls, latency and cost. Pure.
 //! - [`tune`]: monitor and retrain policies replayed on labelled history.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
@@ -16,6 +17,7 @@ pub mod joint;
 mod maturity;
 pub mod measure;
 pub mod monitor;
+pub mod operation;
 pub mod reference;
 pub mod tune;
 pub mod watcher;

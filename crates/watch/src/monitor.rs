@@ -23,14 +23,14 @@ pub struct Memory {
 
 /// The share of a false-alarm budget `alpha` that one monitor may use. Performance has one half. Of the other half, one
 /// half goes to drift and missing values of all columns together, a quarter to the quality of the data of all columns
-/// together, an eighth to the estimate before the labels, and an eighth to operation, divided among its three monitors.
+/// together, an eighth to the estimate before the labels, and an eighth to operation, divided among its four monitors.
 pub fn share(alpha: f64, monitor: MonitorKind) -> f64 {
     match monitor {
         MonitorKind::Performance => alpha / 2.0,
         MonitorKind::Drift | MonitorKind::Missing => alpha / 4.0,
         MonitorKind::Unseen | MonitorKind::Range => alpha / 8.0,
         MonitorKind::Estimate => alpha / 16.0,
-        MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency => alpha / 48.0,
+        MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency | MonitorKind::Cost => alpha / 64.0,
     }
 }
 

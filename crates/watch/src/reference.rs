@@ -1,5 +1,6 @@
 //! What is ordinary: profiles of the reference, and what its own windows say about its columns.
 
+use crate::operation::{Arrivals, Steps};
 use std::collections::BTreeMap;
 use steersman_domain::schema::{Column, ColumnKind};
 use steersman_domain::time::micros;
@@ -34,8 +35,8 @@ pub(crate) type Levels = BTreeMap<String, BTreeMap<Aspect, Level>>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReferenceProfile {
     pub(crate) columns: BTreeMap<String, ReferenceColumn>,
-    /// Rows in each window of the reference, rising.
-    pub(crate) volumes: Vec<u64>,
+    /// When its rows came.
+    pub(crate) arrivals: Arrivals,
     /// The mean loss of the predictions in the reference, where it has them.
     pub(crate) loss: Option<Interval>,
     /// Its last row.
@@ -114,8 +115,6 @@ impl ReferenceProfile {
         }
         let blocks: Vec<(Window, Vec<usize>)> =
             blocks.into_iter().filter(|(_, rows)| rows.len() >= LEAST_ROWS).collect();
-        let mut volumes: Vec<u64> = blocks.iter().map(|(_, rows)| rows.len() as u64).collect();
-        volumes.sort_unstable();
         let (seasons, windows) = match blocks.len() >= LEAST_WINDOWS {
             true => {
                 let seasons = Seasons::learn(spec.watch.window, &blocks);
@@ -130,7 +129,8 @@ impl ReferenceProfile {
             }
         }
         let loss = loss(spec, &reference.schema, table);
-        Self { columns, volumes, loss, to: reference.to, seasons }
+        let arrivals = Arrivals::of(&times, Steps::of(spec.watch.window));
+        Self { columns, arrivals, loss, to: reference.to, seasons }
     }
 
     /// The season of a window.

@@ -9,9 +9,10 @@ use crate::joint::JointMemory;
 use crate::maturity::Maturity;
 use crate::measure::{Finding, LossLimit, Measured, charge, correct, estimated, measure, performance};
 use crate::monitor::{Memory, share};
+use crate::operation::{Load, Operation, Setting, Steps, silence};
 use crate::reference::{ReferenceProfile, watched};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use steersman_domain::record::Arm;
 use steersman_domain::spec::Metric;
@@ -40,6 +41,8 @@ const CAUGHT_UP: usize = 60;
 /// Names of the memories of all columns together in the store.
 const INPUTS: &str = "inputs";
 const QUALITY: &str = "quality";
+/// Name of what is remembered of operation.
+const OPERATION: &str = "operation";
 
 /// Watches all models.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ struct Watched {
     last_event: Option<Timestamp>,
     last_arrival: Option<Timestamp>,
     labels_since: bool,
+    /// The numbers of the steps in which anything was received.
+    alive: BTreeSet<i64>,
     done: Done,
     staged: Option<Done>,
 }
@@ -77,6 +82,9 @@ struct Done {
     /// The quality of the data of all columns.
     quality: Option<JointMemory>,
     revised_at: Option<Timestamp>,
+    operation: Option<Operation>,
+    /// The last window of which it was said that nothing came.
+    silent: Option<Window>,
 }
 
 impl Watcher {
@@ -110,6 +118,7 @@ impl Watcher {
             match row.name.as_str() {
                 INPUTS => done.inputs = Some(remembered(&row)?),
                 QUALITY => done.quality = Some(remembered(&row)?),
+                OPERATION => done.operation = Some(remembered(&row)?),
                 _ => drop(done.memories.insert(row.name.clone(), remembered(&row)?)),
             }
         }
@@ -122,6 +131,7 @@ impl Watcher {
             last_event: None,
             last_arrival: None,
             labels_since: false,
+            alive: BTreeSet::new(),
             done,
             staged: None,
         };
@@ -133,7 +143,13 @@ impl Watcher {
     pub fn note(&self, name: &ModelName, arrivals: &[Arrival]) {
         let mut models = self.lock();
         let Some(watched) = models.get_mut(name) else { return };
+        let steps = Steps::of(watched.window);
+        let from = watched.done.operation.as_ref().and_then(Operation::next);
         for arrival in arrivals {
+            let step = steps.number(arrival.received_at);
+            if from.is_none_or(|from| from <= step) {
+                watched.alive.insert(step);
+            }
             match &arrival.item {
                 Item::Record(record) if record.arm != Some(Arm::Shadow) => {
                     *watched.seen.entry(Window::holding(record.time, watched.window)).or_default() += 1;
@@ -170,6 +186,9 @@ impl Watcher {
         if let Some(watched) = self.lock().get_mut(name)
             && let Some(done) = watched.staged.take()
         {
+            if let Some(next) = done.operation.as_ref().and_then(Operation::next) {
+                watched.alive = watched.alive.split_off(&next);
+            }
             watched.done = done;
         }
     }
@@ -209,10 +228,16 @@ impl Watcher {
             watched.labels_since = false;
         }
         label.sort();
-        if close.is_empty() && label.is_empty() {
+        let silent = silent(model.spec.watch.lateness, watched, now);
+        if close.is_empty() && label.is_empty() && silent.is_none() {
             return None;
         }
         let mut done = watched.done.clone();
+        let mut batch = Batch::default();
+        if let (Some(window), Some(last)) = (silent, watched.last_event) {
+            done.silent = Some(window);
+            batch.measurements.push((name.clone(), silence(window, last)));
+        }
         if revise {
             done.revised_at = Some(now);
         }
@@ -223,8 +248,9 @@ impl Watcher {
             now,
             close,
             label,
+            alive: watched.alive.clone(),
             done,
-            batch: Batch::default(),
+            batch,
         })
     }
 }
@@ -256,7 +282,16 @@ fn expected(spec: &ModelSpec, schema: &Schema, history: Option<&Table>) -> Resul
 fn watermark(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Timestamp> {
     let (last_event, last_arrival) = (watched.last_event?, watched.last_arrival?);
     let idle = lateness.after(last_arrival) <= now;
-    Some(if idle { watched.window.after(last_event) } else { lateness.before(last_event.min(now)) })
+    Some(if idle { watched.window.after(last_event).min(now) } else { lateness.before(last_event.min(now)) })
+}
+
+/// The first window after the last record, if it is over and nothing has come, neither in time nor late, and that was not
+/// said before. It is only said, not closed: records that come later still count.
+fn silent(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Window> {
+    let (last_event, last_arrival) = (watched.last_event?, watched.last_arrival?);
+    let next = Window::holding(last_event, watched.window).next();
+    let idle = lateness.after(last_arrival) <= now && lateness.after(next.end) <= now;
+    Some(next).filter(|next| idle && watched.done.silent != Some(*next))
 }
 
 /// One turn of watching one model.
@@ -267,6 +302,7 @@ struct Round {
     now: Timestamp,
     close: Vec<(Window, u64)>,
     label: Vec<Window>,
+    alive: BTreeSet<i64>,
     done: Done,
     batch: Batch,
 }
@@ -285,6 +321,7 @@ impl Round {
             let table = self.table(log, window)?;
             let mut measured = measure(&self.reference, &schema, window, &table);
             let revision = self.done.closed.get(&window).map_or(0, |(_, revision)| revision + 1);
+            let operated = self.operate(window, revision, &table);
             if revision == 0 {
                 let history = self.labelled(log, window)?;
                 if let Some(history) = &history {
@@ -302,6 +339,7 @@ impl Round {
                     measured.findings.push(found);
                 }
             }
+            measured.findings.extend(operated);
             for mut finding in measured.findings {
                 finding.measurement.revision = revision;
                 self.batch.measurements.push((self.name.clone(), finding.measurement));
@@ -312,6 +350,19 @@ impl Round {
             self.done.closed.insert(window, (rows, revision));
         }
         Ok(())
+    }
+
+    /// How the model was used and how it ran in a window; late records are no evidence.
+    fn operate(&mut self, window: Window, revision: u32, table: &Table) -> Vec<Finding> {
+        let setting = Setting::of(&self.model.spec);
+        let load = Load::of(window, setting.steps, table, setting.cost.as_deref());
+        let operation = self.done.operation.get_or_insert_with(|| Operation::new(&setting));
+        if revision > 0 {
+            return operation.again(&setting, &load);
+        }
+        let told = operation.observe(&self.name, &setting, &load, &self.alive, &self.reference.arrivals);
+        self.write(told.facts);
+        told.findings
     }
 
     /// Brings the forecasts to where they are before this window: where they had been, or, under another champion, where
@@ -505,6 +556,9 @@ impl Round {
         self.write(cleared);
         for (name, memory) in &self.done.memories {
             self.batch.monitor_states.push(stored(&self.name, name, memory)?);
+        }
+        if let Some(operation) = &self.done.operation {
+            self.batch.monitor_states.push(stored(&self.name, OPERATION, operation)?);
         }
         for (name, memory) in [(INPUTS, &self.done.inputs), (QUALITY, &self.done.quality)] {
             if let Some(memory) = memory {

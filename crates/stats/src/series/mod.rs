@@ -17,7 +17,7 @@ mod score;
 mod season;
 mod views;
 
-pub use config::{Scale, SeriesConfig};
+pub use config::{Memory, Scale, SeriesConfig};
 pub use monitor::{SeriesMonitor, SeriesPoint, SeriesState};
 pub use score::{Scored, Window, best_threshold, probation, window_score};
 pub use season::Season;

@@ -4,6 +4,7 @@
 
 mod estimates;
 mod inputs;
+mod operation;
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
