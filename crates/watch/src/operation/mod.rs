@@ -25,7 +25,7 @@ pub use arrivals::Arrivals;
 use jiff::Timestamp;
 use rate::Rate;
 use serde::{Deserialize, Serialize};
-use series::{End, Kind, Said, Series};
+use series::{End, Kind, Said, Series, Settling};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use steersman_domain::measurement::Reading;
 use steersman_domain::{Fact, ModelName, ModelSpec, MonitorKind, Period, SignalId, Window};
@@ -62,11 +62,17 @@ impl Setting {
         Self { steps: Steps::of(watch.window), alpha: watch.false_alarms.alpha(watch.window), settle, cost }
     }
 
-    /// The budget of each part of a monitor: so many steps to a false alarm. The mean of the parts' detectors is a
-    /// detector, and no part alone goes beyond its number of parts times the budget before the mean is beyond it.
+    /// The budget of each part of a monitor: so many windows to a false alarm. Parts are the steps and the windows of
+    /// each series, and the failed calls. The mean of the parts' detectors is a detector, and no part alone goes beyond
+    /// its number of parts times the budget before the mean is beyond it.
+    fn windows(&self, monitor: MonitorKind) -> f64 {
+        let parts = if monitor == MonitorKind::Latency { 4.0 } else { 2.0 };
+        (parts / share(self.alpha, monitor)).clamp(2.0, 1e12)
+    }
+
+    /// The same in steps.
     fn points(&self, monitor: MonitorKind) -> f64 {
-        let parts = if matches!(monitor, MonitorKind::Errors | MonitorKind::Latency) { 2.0 } else { 1.0 };
-        (parts * self.steps.count() as f64 / share(self.alpha, monitor)).clamp(2.0, 1e12)
+        self.steps.count() as f64 * self.windows(monitor)
     }
 
     fn settle_seconds(&self) -> u32 {
@@ -295,8 +301,16 @@ impl Operation {
             Kind::Tail => whole.p99_ms,
             Kind::Cost => whole.cost,
         };
-        let said: BTreeMap<Kind, Said> =
-            self.series.iter_mut().map(|(kind, series)| (*kind, series.close(of(*kind)))).collect();
+        let settling = |kind| Settling {
+            windows_per_false_alarm: setting.windows(monitor_of(kind)),
+            window_seconds: load.window.end.as_second() - load.window.start.as_second(),
+            settle_seconds: setting.settle.seconds(),
+        };
+        let said: BTreeMap<Kind, Said> = self
+            .series
+            .iter_mut()
+            .map(|(kind, series)| (*kind, series.close(of(*kind), settling(*kind))))
+            .collect();
         let expected = said.iter().map(|(kind, said)| (*kind, (said.expected, said.ordinary))).collect();
         self.told.push_back((load.window, expected));
         if self.told.len() > REMEMBERED {
@@ -323,7 +337,11 @@ impl Operation {
     fn close_rate(&mut self, setting: &Setting, load: &Load, judged: &mut Judged) {
         let (failed, calls) = (load.whole.failed, load.whole.calls);
         let limit = self.rate.limit();
-        judged.found.measurement.details.insert("evidence".to_owned(), self.evidence(MonitorKind::Errors));
+        judged
+            .found
+            .measurement
+            .details
+            .insert("evidence".to_owned(), self.evidence(setting, MonitorKind::Errors));
         if self.rate.is_changed() {
             judged.found.matters |= failed as f64 > limit * calls as f64
                 || load
@@ -336,10 +354,15 @@ impl Operation {
         judged.end = judged.end.max(end);
     }
 
-    fn evidence(&self, monitor: MonitorKind) -> f64 {
+    /// The largest evidence of a monitor's parts, as if all were windows.
+    fn evidence(&self, setting: &Setting, monitor: MonitorKind) -> f64 {
+        let steps = (setting.steps.count() as f64).ln();
         let series = self.series.iter().filter(|(kind, _)| monitor_of(**kind) == monitor);
-        let largest = series.map(|(_, series)| series.log_m()).fold(f64::MIN, f64::max);
-        if monitor == MonitorKind::Errors { largest.max(self.rate.log_m()) } else { largest }
+        let largest = series
+            .map(|(_, series)| series.log_m())
+            .map(|(of_steps, of_windows)| (of_steps - steps).max(of_windows))
+            .fold(f64::MIN, f64::max);
+        if monitor == MonitorKind::Errors { largest.max(self.rate.log_m() - steps) } else { largest }
     }
 
     /// The measurement of a monitor, with what is said of its series.
@@ -386,9 +409,9 @@ impl Operation {
             detail("p50_ms", whole.p50_ms);
             detail("p90_ms", load.p90_ms);
         }
-        let evidence = self.evidence(monitor);
-        detail("evidence", Some(evidence).filter(|evidence| evidence.is_finite()));
-        detail("conclusive", Some(setting.points(monitor).ln()));
+        let evidence = self.evidence(setting, monitor);
+        detail("evidence", Some(evidence).filter(|evidence| *evidence > f64::MIN));
+        detail("conclusive", Some(setting.windows(monitor).ln()));
         measurement.explanation =
             words::whole(monitor, load, &measurement.ordinary.filter(|_| first.ordinary.is_some()));
         let all: Vec<(Kind, Said)> = kinds.iter().map(|kind| (*kind, said(*kind))).collect();

@@ -4,10 +4,17 @@ use crate::reference::range;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use steersman_stats::StatsError;
-use steersman_stats::series::{Memory, Scale, SeriesConfig, SeriesMonitor, SeriesPoint, SeriesState};
+use steersman_stats::detector::{Detector, calibrate};
+use steersman_stats::series::{
+    Memory, Scale, SeriesConfig, SeriesMonitor, SeriesPoint, SeriesState, stretch_p,
+};
 
 /// Windows that say what a window ordinarily comes to, and how many are needed.
 const PAST_WINDOWS: (usize, usize) = (8, 60);
+/// Differences below this share are none.
+const TRIFLE: f64 = 0.02;
+/// A window with a larger p-value is as ever.
+const ORDINARY_P: f64 = 0.05;
 
 /// A series that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,6 +49,11 @@ impl Kind {
             Self::Median | Self::Tail => 5.0,
             Self::Cost => 0.0,
         }
+    }
+
+    /// Whether windows are also weighed as a whole; failures are counted call by call instead.
+    fn whole(self) -> bool {
+        self != Self::Failures
     }
 
     /// Whether what was found is enough to matter: traffic by a third more or a quarter less, latency and cost by a half
@@ -93,6 +105,14 @@ pub(super) struct Said {
     pub(super) to_learn: usize,
 }
 
+/// The budget of windows as a whole, and when a change has settled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settling {
+    pub(super) windows_per_false_alarm: f64,
+    pub(super) window_seconds: i64,
+    pub(super) settle_seconds: i64,
+}
+
 /// A monitor, and what windows came to beside what its levels say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Series {
@@ -102,6 +122,10 @@ pub(super) struct Series {
     changed: bool,
     /// Logarithms of the ratio of window to level.
     ratios: VecDeque<f64>,
+    /// The evidence of windows as a whole.
+    windows: Detector,
+    /// For so many seconds windows as a whole have been changed.
+    shifted: Option<i64>,
     /// The steps of the window that is under way.
     #[serde(skip)]
     steps: Vec<(usize, f64, SeriesPoint)>,
@@ -120,7 +144,8 @@ impl Series {
             ..SeriesConfig::new(seconds.clamp(1, 86_400) as u32)
         };
         let monitor = SeriesMonitor::new(config)?;
-        Ok(Self { kind, monitor, changed: false, ratios: VecDeque::new(), steps: Vec::new(), end: None })
+        let (ratios, windows, steps) = (VecDeque::new(), Detector::new(), Vec::new());
+        Ok(Self { kind, monitor, changed: false, ratios, windows, shifted: None, steps, end: None })
     }
 
     /// Goes on with another budget and settling time.
@@ -128,8 +153,9 @@ impl Series {
         self.monitor.retune(points, settle);
     }
 
-    pub(super) fn log_m(&self) -> f64 {
-        self.monitor.log_m()
+    /// The evidence of steps, and of windows as a whole.
+    pub(super) fn log_m(&self) -> (f64, f64) {
+        (self.monitor.log_m(), self.windows.log_m())
     }
 
     /// The least that is usual at a time; none while learning.
@@ -144,7 +170,12 @@ impl Series {
 
     /// Takes the value of a step in; without a place it lies before the window.
     pub(super) fn observe(&mut self, step: Option<usize>, at: i64, value: Option<f64>) {
+        let season = self.monitor.season();
         let point = self.monitor.update(at, value);
+        if season != self.monitor.season() {
+            // Levels are expected in another way from here on.
+            self.ratios.clear();
+        }
         let Some(value) = value.filter(|value| value.is_finite()) else { return };
         let changed = point.state == SeriesState::Changed;
         if self.changed && !changed {
@@ -158,11 +189,12 @@ impl Series {
     /// What is now is taken for normal, and what was found so far is no news.
     pub(super) fn accept(&mut self) {
         self.monitor.accept();
-        (self.changed, self.end) = (false, None);
+        self.windows.reset();
+        (self.changed, self.shifted, self.end) = (false, None, None);
     }
 
     /// What is said of the window that is over: `whole` is what it comes to.
-    pub(super) fn close(&mut self, whole: Option<f64>) -> Said {
+    pub(super) fn close(&mut self, whole: Option<f64>, settling: Settling) -> Said {
         let steps = std::mem::take(&mut self.steps);
         let levels: Vec<f64> = steps.iter().filter_map(|(_, _, point)| point.level).collect();
         let sum: f64 = levels.iter().sum();
@@ -170,23 +202,22 @@ impl Series {
             Kind::Traffic => sum,
             _ => sum / levels.len().max(1) as f64,
         };
-        let base = (!levels.is_empty() && levels.len() == steps.len()).then_some(base + self.kind.small());
+        let small = self.kind.small();
+        let base = (!levels.is_empty() && levels.len() == steps.len()).then_some(base + small);
+        let ratio = whole.zip(base).map(|(whole, base)| ((whole + small) / base).ln());
+        let ratio = ratio.filter(|ratio| ratio.is_finite());
         let mut known: Vec<f64> = self.ratios.iter().copied().collect();
+        let stepwise = steps.iter().any(|(.., point)| point.state == SeriesState::Changed);
+        self.weigh(ratio, &known, stepwise, settling);
         known.sort_by(f64::total_cmp);
-        let outer = |ratio: f64, base: f64| (base * ratio.exp() - self.kind.small()).max(0.0);
+        let outer = |ratio: f64, base: f64| (base * ratio.exp() - small).max(0.0);
         let enough = base.filter(|_| known.len() >= PAST_WINDOWS.0);
         let middle = known.get(known.len() / 2).copied().unwrap_or(0.0);
+        let counted = |point: &SeriesPoint| {
+            point.state == SeriesState::Changed || (!stepwise && self.shifted.is_some())
+        };
         let changed: Vec<&(usize, f64, SeriesPoint)> =
-            steps.iter().filter(|(.., point)| point.state == SeriesState::Changed).collect();
-        if let (Some(whole), Some(base), true) = (whole, base, changed.is_empty()) {
-            let ratio = ((whole + self.kind.small()) / base).ln();
-            if ratio.is_finite() {
-                self.ratios.push_back(ratio);
-            }
-            if self.ratios.len() > PAST_WINDOWS.1 {
-                self.ratios.pop_front();
-            }
-        }
+            steps.iter().filter(|(.., point)| counted(point)).collect();
         let (value, usual) = changed.iter().fold((0.0, 0.0), |sum, (_, value, point)| {
             (sum.0 + value, sum.1 + point.level.unwrap_or(*value))
         });
@@ -201,9 +232,45 @@ impl Series {
                 .filter_map(|step| self.strange(step))
                 .max_by(|a, b| self.distance(a.value, a.usual).total_cmp(&self.distance(b.value, b.usual))),
             matters: !changed.is_empty() && self.kind.matters(value / count, usual / count),
-            changed: self.changed,
+            changed: self.changed || self.shifted.is_some(),
             end: self.end.take(),
             to_learn: self.monitor.values_to_learn(),
+        }
+    }
+
+    /// Weighs the window as a whole, and says whether a change of whole windows begins, is over or is the new normal.
+    fn weigh(&mut self, ratio: Option<f64>, known: &[f64], stepwise: bool, settling: Settling) {
+        let p_value = ratio.filter(|_| self.kind.whole()).and_then(|ratio| stretch_p(known, ratio, TRIFLE));
+        if let Some(log_e) = p_value.and_then(|p_value| calibrate(p_value).ok()) {
+            self.windows.observe(log_e);
+        }
+        let alarms = self.windows.log_m() >= settling.windows_per_false_alarm.ln();
+        self.shifted = match self.shifted {
+            Some(lasted) => Some(lasted + settling.window_seconds),
+            None => (alarms && p_value.is_some()).then_some(settling.window_seconds),
+        };
+        // What steps say of the end of a change holds for the windows too.
+        let ordinary = p_value.is_some_and(|p_value| p_value > ORDINARY_P);
+        let end = match self.shifted {
+            _ if self.changed => None,
+            _ if self.end.is_some() => self.end,
+            Some(_) if ordinary => Some(End::Over),
+            Some(lasted) if lasted > settling.settle_seconds => Some(End::NewNormal),
+            _ => None,
+        };
+        if let Some(end) = end {
+            (self.shifted, self.end) = (None, Some(end));
+            self.windows.reset();
+            if end == End::NewNormal {
+                self.ratios.clear();
+                self.monitor.accept();
+            }
+        }
+        if !stepwise && self.shifted.is_none() && end != Some(End::NewNormal) {
+            self.ratios.extend(ratio.map(|ratio| within(known, ratio)));
+            if self.ratios.len() > PAST_WINDOWS.1 {
+                self.ratios.pop_front();
+            }
         }
     }
 
@@ -216,6 +283,18 @@ impl Series {
         let small = self.kind.small().max(f64::MIN_POSITIVE);
         ((value + small) / (usual + small)).ln().abs()
     }
+}
+
+/// A value, cut to three spreads around the mean of the last ones: one strange window must not hide the next.
+fn within(known: &[f64], value: f64) -> f64 {
+    let count = known.len() as f64;
+    if known.len() < PAST_WINDOWS.0 {
+        return value;
+    }
+    let mean = known.iter().sum::<f64>() / count;
+    let spread = (known.iter().map(|known| (known - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt();
+    let reach = 3.0 * spread.max(TRIFLE);
+    value.clamp(mean - reach, mean + reach)
 }
 
 /// The state of a monitor as base64: a quarter of what numbers in text take.
