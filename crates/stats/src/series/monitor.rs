@@ -78,8 +78,8 @@ pub struct SeriesPoint {
 /// above 0.8 about once in 20,000 points, on heavy tails (Student's t, 3 degrees of freedom) 20 times in 10,000.
 ///
 /// Missing points are unknown: nothing is learnt from them, and they are no evidence. The state serialises
-/// ([`SeriesMonitor::to_bytes`]): at most 175 kB at five-minute points and 115 kB at hourly ones, with [`Memory::Lean`]
-/// 80 kB and 25 kB.
+/// ([`SeriesMonitor::to_bytes`]): about 180 kB at five-minute points and 115 kB at hourly ones, with [`Memory::Lean`]
+/// 92 kB and 27 kB.
 ///
 /// ```
 /// use steersman_stats::series::{SeriesConfig, SeriesMonitor, SeriesState};

@@ -266,7 +266,9 @@ impl Series {
                 self.monitor.accept();
             }
         }
-        if !stepwise && self.shifted.is_none() && end != Some(End::NewNormal) {
+        // While levels are learnt they say little of what a window comes to.
+        let learnt = self.monitor.values_to_learn() == 0;
+        if learnt && !stepwise && self.shifted.is_none() && end != Some(End::NewNormal) {
             self.ratios.extend(ratio.map(|ratio| within(known, ratio)));
             if self.ratios.len() > PAST_WINDOWS.1 {
                 self.ratios.pop_front();
