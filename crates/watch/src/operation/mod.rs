@@ -243,7 +243,7 @@ impl Operation {
         let from = self.next.unwrap_or(begun);
         let end = first + load.steps.len() as i64;
         self.next = Some(end);
-        let Some(traffic) = self.series.get_mut(&Kind::Traffic) else { return None };
+        let traffic = self.series.get_mut(&Kind::Traffic)?;
         let mut stretches = Stretches::default();
         let mut number = from;
         if first - from > LONGEST_GAP * steps.count() as i64 {
@@ -424,9 +424,9 @@ impl Operation {
         if let Some((kind, strange)) = strangest {
             measurement.explanation.push_str(&words::strange(*kind, strange, load.window, setting.steps));
         }
-        let learning = measurement.reading.value().is_some() && first.to_learn > 0;
-        if learning && !matches!(monitor, MonitorKind::Errors) {
-            measurement.explanation.push_str(&words::learning(first.to_learn, setting.steps));
+        let to_learn = all.iter().map(|(_, said)| said.to_learn).min().unwrap_or(0);
+        if measurement.reading.value().is_some() && to_learn > 0 && monitor != MonitorKind::Errors {
+            measurement.explanation.push_str(&words::learning(to_learn, setting.steps));
         }
         found.matters = all.iter().any(|(_, said)| said.matters);
         let changed = all.iter().any(|(_, said)| said.changed);

@@ -14,7 +14,7 @@ const ROUND: [i64; 21] = [
 /// At most so many steps are in a window shorter than a day, and in a longer one.
 const MOST_STEPS: (i64, i64) = (12, 31);
 /// Fewer calls have no median, fewer no 99th percentile.
-const LEAST_CALLS: (usize, usize) = (5, 20);
+const LEAST_CALLS: (usize, usize) = (3, 5);
 
 /// How windows are cut: hours of a day, five minutes of an hour.
 ///

@@ -46,7 +46,7 @@ pub(super) fn whole(monitor: MonitorKind, load: &Load, ordinary: &Option<(f64, f
                 "half of the calls took less than {} ms, 99 of 100 less than {} ms{}",
                 number(half),
                 number(most),
-                usually(ordinary, |value| number(value))
+                usually(ordinary, number)
             ),
             _ => String::new(),
         },
