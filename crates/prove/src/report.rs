@@ -308,13 +308,16 @@ fn operation(latest: &[&Measurement]) -> Vec<(&'static str, String)> {
             let value = measurement.details.get("expected").copied()?;
             Some(Point { at: middle(measurement.window), value: Some(value), range: None, alarming: false })
         });
+        let levels =
+            ordinary.values().next_back().map(|(_, high)| *high).filter(|_| kind == MonitorKind::Errors);
         let mut shown = points(&measured);
         shown.iter_mut().for_each(|point| point.range = ordinary.get(&point.at).copied());
         let chart = Timeline {
             title: title.to_owned(),
             points: shown,
             expected: expected.collect(),
-            levels: Vec::new(),
+            // Without it there is no scale where nothing fails.
+            levels: levels.map(|high| (high, "ordinary".to_owned())).into_iter().collect(),
             marks: Vec::new(),
             height: 80.0,
             smooth: 1,
@@ -443,7 +446,7 @@ fn traffic(latest: &[&Measurement], telemetry: &ModelTelemetry) -> String {
         .filter_map(|measurement| Some(measurement.reading.value()? * measurement.rows as f64))
         .sum();
     format!(
-        "Above: records a window; below: 99th percentile of latency in ms. {} records, {} of them labelled; {:.0} of {calls} calls failed.",
+        "{} records, {} of them labelled; {:.0} of {calls} calls failed.",
         telemetry.records, telemetry.labels, failed
     )
 }
