@@ -36,6 +36,8 @@ pub enum MonitorKind {
     Errors,
     /// 99th percentile of latency in milliseconds.
     Latency,
+    /// Mean cost of a record.
+    Cost,
     /// Realised performance from labels.
     Performance,
     /// Performance as it is expected before the labels are there. It never promotes or retrains.
@@ -59,6 +61,7 @@ impl MonitorKind {
             Self::Schema => "schema",
             Self::Errors => "errors",
             Self::Latency => "latency",
+            Self::Cost => "cost",
             Self::Performance => "performance",
             Self::Estimate => "estimate",
         }

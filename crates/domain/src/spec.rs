@@ -134,6 +134,8 @@ pub struct WatchSection {
     pub performance: PerformanceSection,
     /// What is known about the quality of the data.
     pub quality: QualitySection,
+    /// How traffic, failed calls, latency and cost are watched.
+    pub operation: OperationSection,
 }
 
 impl Default for WatchSection {
@@ -144,6 +146,7 @@ impl Default for WatchSection {
             false_alarms: FalseAlarms { count: 1, per: Period::from_days(30) },
             performance: PerformanceSection::default(),
             quality: QualitySection::default(),
+            operation: OperationSection::default(),
         }
     }
 }
@@ -217,6 +220,24 @@ pub struct PerformanceSection {
     /// It should not get worse than the reference by more than this, in the metric's units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop: Option<f64>,
+}
+
+/// `operation = { settle = "3d", cost = "tokens" }`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OperationSection {
+    /// A level of traffic, failed calls, latency or cost that has changed and stayed so for this long is the new normal.
+    #[schemars(with = "String")]
+    pub settle: Period,
+    /// A feature, or the prediction, that says what a record costs; without it no cost is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
+}
+
+impl Default for OperationSection {
+    fn default() -> Self {
+        Self { settle: Period::from_days(3), cost: None }
+    }
 }
 
 /// A performance metric.

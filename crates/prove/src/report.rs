@@ -150,8 +150,7 @@ struct ModelSection<'a> {
     events: Vec<&'a Event>,
     versions: Vec<VersionRow>,
     incidents: Vec<IncidentRow>,
-    volume: String,
-    latency: String,
+    operation: Vec<(&'static str, String)>,
     traffic: String,
     figures: Vec<Figure>,
 }
@@ -182,12 +181,7 @@ pub fn model_section(
         events: telemetry.events.iter().rev().collect(),
         versions: model.versions.values().rev().map(|version| version_row(model, version)).collect(),
         incidents: model.incidents.iter().rev().map(|incident| incident_row(incident, now)).collect(),
-        volume: plain(&latest, MonitorKind::Volume, "Records in each window"),
-        latency: plain(
-            &latest,
-            MonitorKind::Latency,
-            "99th percentile of latency in each window, milliseconds",
-        ),
+        operation: operation(&latest),
         traffic: traffic(&latest, telemetry),
         figures: figures(model, now),
     })
@@ -299,18 +293,41 @@ fn performance(model: &ModelState, latest: &[&Measurement]) -> String {
     Timeline { title, points: points(&measured), expected, levels, marks, height: 230.0, smooth: 7 }.svg()
 }
 
-fn plain(latest: &[&Measurement], kind: MonitorKind, title: &str) -> String {
-    let measured = of_kind(latest, kind);
-    let chart = Timeline {
-        title: title.to_owned(),
-        points: points(&measured),
-        expected: Vec::new(),
-        levels: Vec::new(),
-        marks: Vec::new(),
-        height: 80.0,
-        smooth: 1,
-    };
-    chart.svg()
+/// Traffic, latency, failed calls and cost: each with the band in which it ordinarily lies and what was expected.
+fn operation(latest: &[&Measurement]) -> Vec<(&'static str, String)> {
+    let series = [
+        (MonitorKind::Volume, "Records in each window"),
+        (MonitorKind::Latency, "99th percentile of latency in each window, milliseconds"),
+        (MonitorKind::Errors, "Share of failed calls in each window"),
+        (MonitorKind::Cost, "Mean cost of a record in each window"),
+    ];
+    let charts = series.into_iter().map(|(kind, title)| {
+        let measured = of_kind(latest, kind);
+        let ordinary: BTreeMap<Timestamp, (f64, f64)> = measured
+            .iter()
+            .filter_map(|measurement| Some((middle(measurement.window), measurement.ordinary?)))
+            .collect();
+        let expected = measured.iter().filter_map(|measurement| {
+            let value = measurement.details.get("expected").copied()?;
+            Some(Point { at: middle(measurement.window), value: Some(value), range: None, alarming: false })
+        });
+        let levels =
+            ordinary.values().next_back().map(|(_, high)| *high).filter(|_| kind == MonitorKind::Errors);
+        let mut shown = points(&measured);
+        shown.iter_mut().for_each(|point| point.range = ordinary.get(&point.at).copied());
+        let chart = Timeline {
+            title: title.to_owned(),
+            points: shown,
+            expected: expected.collect(),
+            // Without it there is no scale where nothing fails.
+            levels: levels.map(|high| (high, "ordinary".to_owned())).into_iter().collect(),
+            marks: Vec::new(),
+            height: 80.0,
+            smooth: 1,
+        };
+        (title, chart.svg())
+    });
+    charts.filter(|(_, chart)| !chart.is_empty()).collect()
 }
 
 fn drift(latest: &[&Measurement]) -> String {
@@ -432,7 +449,7 @@ fn traffic(latest: &[&Measurement], telemetry: &ModelTelemetry) -> String {
         .filter_map(|measurement| Some(measurement.reading.value()? * measurement.rows as f64))
         .sum();
     format!(
-        "Above: records a window; below: 99th percentile of latency in ms. {} records, {} of them labelled; {:.0} of {calls} calls failed.",
+        "{} records, {} of them labelled; {:.0} of {calls} calls failed.",
         telemetry.records, telemetry.labels, failed
     )
 }

@@ -6,6 +6,7 @@
 //! - [`measure`]: the findings of one window. Pure.
 //! - [`monitor`]: evidence over windows of one monitor, and when it becomes a signal. Pure.
 //! - [`joint`]: evidence over windows of all columns together. Pure.
+//! - [`operation`]: traffic, failed calls, latency and cost. Pure.
 //! - `together`: all features together, how they hang together. Pure.
 //! - [`quality`]: what is wrong with the data themselves, and what did not get in. Pure.
 //! - [`tune`]: monitor and retrain policies replayed on labelled history.
@@ -18,6 +19,7 @@ pub mod joint;
 mod maturity;
 pub mod measure;
 pub mod monitor;
+pub mod operation;
 pub mod quality;
 pub mod reference;
 mod together;

@@ -2,7 +2,7 @@
 
 use crate::expected::Expected;
 use crate::quality::Seen;
-use crate::reference::{Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, range, watched};
+use crate::reference::{Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, watched};
 use crate::together::Values;
 use std::collections::BTreeMap;
 use steersman_domain::measurement::Reading;
@@ -14,17 +14,14 @@ use steersman_stats::calibration::{Aspect, AspectEvidence, ColumnJudgement, Colu
 use steersman_stats::detector::calibrate;
 use steersman_stats::distance::{cramers_v, hellinger, jensen_shannon, l_infinity, psi};
 use steersman_stats::harm::{CellLoss, marginal_shift};
-use steersman_stats::interval::{Interval, wilson};
+use steersman_stats::interval::Interval;
 use steersman_stats::metric;
 use steersman_stats::profile::ColumnProfile;
-use steersman_stats::sequential::RateProcess;
 
 /// Fewer rows than this say nothing about a distribution.
 pub(crate) const LEAST_ROWS: u64 = 20;
 /// Fewer labels than this say nothing about performance.
 pub const LEAST_LABELS: usize = 20;
-/// Rates of failed calls up to this are ordinary.
-const ORDINARY_RATE: f64 = 0.01;
 
 /// The loss of one prediction: squared error of a probability, absolute error of a number.
 pub fn loss(task: Task, output: f64, label: f64) -> f64 {
@@ -101,7 +98,7 @@ pub(crate) fn finding(
 pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, table: &Table) -> Measured {
     let rows = table.len() as u64;
     let (mut profiles, mut windows) = (BTreeMap::new(), BTreeMap::new());
-    let mut findings = vec![volume(reference, window, rows), errors(window, table), latency(window, table)];
+    let mut findings = Vec::new();
     for column in watched(schema) {
         let Some(learnt) = reference.columns.get(&column.name) else { continue };
         let cells = Cells::of(column, table);
@@ -130,54 +127,6 @@ pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, ta
         None => Values::new(),
     };
     Measured { profiles, windows, together, findings }
-}
-
-fn volume(reference: &ReferenceProfile, window: Window, rows: u64) -> Finding {
-    let mut found = finding(MonitorKind::Volume, "", "records", window, rows, Reading::of(rows as f64));
-    let volumes: Vec<f64> = reference.volumes.iter().map(|&rows| rows as f64).collect();
-    found.measurement.ordinary = range(&volumes);
-    found.measurement.explanation = format!("{rows} records");
-    found
-}
-
-fn errors(window: Window, table: &Table) -> Finding {
-    let statuses: Vec<f64> = table.numbers("status").into_iter().flatten().collect();
-    let failed = statuses.iter().filter(|&&status| status == 0.0 || status >= 500.0).count() as u64;
-    let calls = statuses.len() as u64;
-    let reading = match wilson(failed, calls) {
-        Ok(share) => Reading::between(share.value, Some(share.low), Some(share.high)),
-        Err(_) => Reading::NotComputable { reason: "no record says how its call ended".to_owned() },
-    };
-    let mut found = finding(MonitorKind::Errors, "", "failed_share", window, calls, reading);
-    found.measurement.ordinary = Some((0.0, ORDINARY_RATE));
-    found.measurement.explanation = format!("{failed} of {calls} calls failed");
-    found.evidence = Evidence::LogE(rate_evidence(failed, calls));
-    found.matters = failed as f64 > ORDINARY_RATE * calls as f64;
-    found
-}
-
-/// Evidence that a rate is above what is ordinary.
-fn rate_evidence(hits: u64, count: u64) -> f64 {
-    let mut process = RateProcess::above(ORDINARY_RATE);
-    (0..count).for_each(|trial| process.observe(trial < hits));
-    process.log_e()
-}
-
-fn latency(window: Window, table: &Table) -> Finding {
-    let mut latencies: Vec<f64> = table.numbers("latency_ms").into_iter().flatten().collect();
-    latencies.sort_by(f64::total_cmp);
-    let quantile = |share: f64| latencies[((share * latencies.len() as f64).ceil() as usize).max(1) - 1];
-    let reading = match latencies.is_empty() {
-        true => Reading::NotComputable { reason: "no record has a latency".to_owned() },
-        false => Reading::of(quantile(0.99)),
-    };
-    let mut found = finding(MonitorKind::Latency, "", "p99_ms", window, latencies.len() as u64, reading);
-    if !latencies.is_empty() {
-        found.measurement.details.insert("p50_ms".to_owned(), quantile(0.5));
-        found.measurement.details.insert("p90_ms".to_owned(), quantile(0.9));
-        found.measurement.explanation = format!("half of the calls took less than {:.1} ms", quantile(0.5));
-    }
-    found
 }
 
 fn drift(

@@ -24,7 +24,7 @@ pub struct Memory {
 /// The share of a false-alarm budget `alpha` that one monitor may use. Performance has one half. Of the other half, one
 /// half goes to the inputs: three quarters of it to drift and missing values of all columns, a quarter to how the features
 /// hang together. A quarter goes to the quality of the data of all columns together, an eighth to the estimate before the
-/// labels, and an eighth to operation, divided among its three monitors.
+/// labels, and an eighth to operation, divided among its four monitors.
 pub fn share(alpha: f64, monitor: MonitorKind) -> f64 {
     match monitor {
         MonitorKind::Performance => alpha / 2.0,
@@ -38,7 +38,7 @@ pub fn share(alpha: f64, monitor: MonitorKind) -> f64 {
         | MonitorKind::Types
         | MonitorKind::Schema => alpha / 8.0,
         MonitorKind::Estimate => alpha / 16.0,
-        MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency => alpha / 48.0,
+        MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency | MonitorKind::Cost => alpha / 64.0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is ordinary: profiles of the reference, and what its own windows say about its columns.
 
+use crate::operation::{Arrivals, Steps};
 use crate::quality::{Usual, wide};
 use crate::together::Together;
 use std::collections::BTreeMap;
@@ -37,8 +38,8 @@ pub struct ReferenceProfile {
     pub(crate) columns: BTreeMap<String, ReferenceColumn>,
     /// All features together; none of a reference that is too small.
     pub(crate) together: Option<Together>,
-    /// Rows in each window of the reference, rising.
-    pub(crate) volumes: Vec<u64>,
+    /// When its rows came.
+    pub(crate) arrivals: Arrivals,
     /// The mean loss of the predictions in the reference, where it has them.
     pub(crate) loss: Option<Interval>,
     /// Its last row.
@@ -118,8 +119,6 @@ impl ReferenceProfile {
         }
         let blocks: Vec<(Window, Vec<usize>)> =
             blocks.into_iter().filter(|(_, rows)| rows.len() >= LEAST_ROWS).collect();
-        let mut volumes: Vec<u64> = blocks.iter().map(|(_, rows)| rows.len() as u64).collect();
-        volumes.sort_unstable();
         let (seasons, windows) = match blocks.len() >= LEAST_WINDOWS {
             true => {
                 let seasons = Seasons::learn(spec.watch.window, &blocks);
@@ -137,7 +136,8 @@ impl ReferenceProfile {
         }
         let loss = loss(spec, &reference.schema, table);
         let together = Together::learn(&reference.schema, table, &windows);
-        Self { columns, together, volumes, loss, to: reference.to, quality, seasons }
+        let arrivals = Arrivals::of(&times, Steps::of(spec.watch.window));
+        Self { columns, together, arrivals, loss, to: reference.to, quality, seasons }
     }
 
     /// The season of a window.

@@ -9,10 +9,11 @@ use crate::joint::JointMemory;
 use crate::maturity::Maturity;
 use crate::measure::{Finding, LossLimit, Measured, charge, correct, estimated, measure, performance};
 use crate::monitor::{Memory, share};
+use crate::operation::{Load, Operation, Setting, Steps, silence};
 use crate::quality::{self, Intake, Refusal, Tally};
 use crate::reference::{ReferenceProfile, watched};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use steersman_domain::record::Arm;
 use steersman_domain::spec::Metric;
@@ -44,6 +45,8 @@ const QUALITY: &str = "quality";
 const TOGETHER: &str = "together";
 /// Name of what did not get in.
 const INTAKE: &str = "intake";
+/// Name of what is remembered of operation.
+const OPERATION: &str = "operation";
 
 /// Watches all models.
 #[derive(Debug)]
@@ -65,6 +68,8 @@ struct Watched {
     /// What did not get in, and how many times it changed: now, in the batch that is being written, and on disk.
     intake: Intake,
     changes: [u64; 3],
+    /// The numbers of the steps in which anything was received.
+    alive: BTreeSet<i64>,
     done: Done,
     staged: Option<Done>,
 }
@@ -86,6 +91,9 @@ struct Done {
     /// All features together.
     together: Option<JointMemory>,
     revised_at: Option<Timestamp>,
+    operation: Option<Operation>,
+    /// The last window of which it was said that nothing came.
+    silent: Option<Window>,
 }
 
 impl Watcher {
@@ -122,6 +130,7 @@ impl Watcher {
                 QUALITY => done.quality = Some(remembered(&row)?),
                 TOGETHER => done.together = Some(remembered(&row)?),
                 INTAKE => intake = remembered(&row)?,
+                OPERATION => done.operation = Some(remembered(&row)?),
                 _ => drop(done.memories.insert(row.name.clone(), remembered(&row)?)),
             }
         }
@@ -136,6 +145,7 @@ impl Watcher {
             labels_since: false,
             intake,
             changes: [0; 3],
+            alive: BTreeSet::new(),
             done,
             staged: None,
         };
@@ -147,7 +157,13 @@ impl Watcher {
     pub fn note(&self, name: &ModelName, arrivals: &[Arrival]) {
         let mut models = self.lock();
         let Some(watched) = models.get_mut(name) else { return };
+        let steps = Steps::of(watched.window);
+        let from = watched.done.operation.as_ref().and_then(Operation::next);
         for arrival in arrivals {
+            let step = steps.number(arrival.received_at);
+            if from.is_none_or(|from| from <= step) {
+                watched.alive.insert(step);
+            }
             match &arrival.item {
                 Item::Record(record) if record.arm != Some(Arm::Shadow) => {
                     *watched.seen.entry(Window::holding(record.time, watched.window)).or_default() += 1;
@@ -214,7 +230,11 @@ impl Watcher {
     pub fn committed(&self, name: &ModelName) {
         if let Some(watched) = self.lock().get_mut(name) {
             watched.changes[2] = watched.changes[1];
-            watched.done = watched.staged.take().unwrap_or_else(|| std::mem::take(&mut watched.done));
+            let Some(done) = watched.staged.take() else { return };
+            if let Some(next) = done.operation.as_ref().and_then(Operation::next) {
+                watched.alive = watched.alive.split_off(&next);
+            }
+            watched.done = done;
         }
     }
 
@@ -256,10 +276,16 @@ impl Watcher {
             watched.labels_since = false;
         }
         label.sort();
-        if close.is_empty() && label.is_empty() {
+        let silent = silent(model.spec.watch.lateness, watched, now);
+        if close.is_empty() && label.is_empty() && silent.is_none() {
             return None;
         }
         let mut done = watched.done.clone();
+        let mut batch = Batch::default();
+        if let (Some(window), Some(last)) = (silent, watched.last_event) {
+            done.silent = Some(window);
+            batch.measurements.push((name.clone(), silence(window, last)));
+        }
         if revise {
             done.revised_at = Some(now);
         }
@@ -271,8 +297,9 @@ impl Watcher {
             tallies: close.iter().map(|(window, _)| (*window, watched.intake.of(*window))).collect(),
             close,
             label,
+            alive: watched.alive.clone(),
             done,
-            batch: Batch::default(),
+            batch,
         })
     }
 }
@@ -304,7 +331,16 @@ fn expected(spec: &ModelSpec, schema: &Schema, history: Option<&Table>) -> Resul
 fn watermark(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Timestamp> {
     let (last_event, last_arrival) = (watched.last_event?, watched.last_arrival?);
     let idle = lateness.after(last_arrival) <= now;
-    Some(if idle { watched.window.after(last_event) } else { lateness.before(last_event.min(now)) })
+    Some(if idle { watched.window.after(last_event).min(now) } else { lateness.before(last_event.min(now)) })
+}
+
+/// The first window after the last record, if it is over and nothing has come, neither in time nor late, and that was not
+/// said before. It is only said, not closed: records that come later still count.
+fn silent(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Window> {
+    let (last_event, last_arrival) = (watched.last_event?, watched.last_arrival?);
+    let next = Window::holding(last_event, watched.window).next();
+    let idle = lateness.after(last_arrival) <= now && lateness.after(next.end) <= now;
+    Some(next).filter(|next| idle && watched.done.silent != Some(*next))
 }
 
 /// One turn of watching one model.
@@ -317,6 +353,7 @@ struct Round {
     /// What did not get into the windows to close.
     tallies: BTreeMap<Window, Tally>,
     label: Vec<Window>,
+    alive: BTreeSet<i64>,
     done: Done,
     batch: Batch,
 }
@@ -339,6 +376,7 @@ impl Round {
                 measured.findings.extend(tally.findings(rules, table.len() as u64, window));
             }
             let revision = self.done.closed.get(&window).map_or(0, |(_, revision)| revision + 1);
+            let operated = self.operate(window, revision, &table);
             if revision == 0 {
                 let history = self.labelled(log, window)?;
                 if let Some(history) = &history {
@@ -363,6 +401,7 @@ impl Round {
                     measured.findings.push(found);
                 }
             }
+            measured.findings.extend(operated);
             for mut finding in measured.findings {
                 finding.measurement.revision = revision;
                 self.batch.measurements.push((self.name.clone(), finding.measurement));
@@ -373,6 +412,19 @@ impl Round {
             self.done.closed.insert(window, (rows, revision));
         }
         Ok(())
+    }
+
+    /// How the model was used and how it ran in a window; late records are no evidence.
+    fn operate(&mut self, window: Window, revision: u32, table: &Table) -> Vec<Finding> {
+        let setting = Setting::of(&self.model.spec);
+        let load = Load::of(window, setting.steps, table, setting.cost.as_deref());
+        let operation = self.done.operation.get_or_insert_with(|| Operation::new(&setting));
+        if revision > 0 {
+            return operation.again(&setting, &load);
+        }
+        let told = operation.observe(&self.name, &setting, &load, &self.alive, &self.reference.arrivals);
+        self.write(told.facts);
+        told.findings
     }
 
     /// Brings the forecasts to where they are before this window: where they had been, or, under another champion, where
@@ -595,6 +647,9 @@ impl Round {
         self.write(cleared);
         for (name, memory) in &self.done.memories {
             self.batch.monitor_states.push(stored(&self.name, name, memory)?);
+        }
+        if let Some(operation) = &self.done.operation {
+            self.batch.monitor_states.push(stored(&self.name, OPERATION, operation)?);
         }
         let done = &self.done;
         for (name, memory) in [(INPUTS, &done.inputs), (QUALITY, &done.quality), (TOGETHER, &done.together)] {

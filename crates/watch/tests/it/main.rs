@@ -4,6 +4,7 @@
 
 mod estimates;
 mod inputs;
+mod operation;
 mod quality;
 mod together;
 
