@@ -15,6 +15,7 @@ mod distribution;
 pub mod estimation;
 mod plot;
 pub mod report;
+mod segments;
 pub mod story;
 pub mod tuning;
 

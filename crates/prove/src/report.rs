@@ -2,6 +2,7 @@
 
 use crate::chart::{Cell, Mark, Point, Step, Timeline, map, steps};
 use crate::delivery::{Figure, figures, period};
+use crate::segments::{Segments, segments};
 use crate::story::{Event, Tone};
 use askama::Template;
 use jiff::Timestamp;
@@ -17,6 +18,8 @@ use steersman_ledger::state::{ModelState, RolloutState};
 pub struct ModelTelemetry {
     /// Measurements, in any order.
     pub measurements: Vec<Measurement>,
+    /// Measurements of segments, in any order.
+    pub segments: Vec<Measurement>,
     /// Records taken in.
     pub records: u64,
     /// Of them with a label.
@@ -143,6 +146,7 @@ struct ModelSection<'a> {
     window: String,
     performance: String,
     drift: String,
+    segments: Segments,
     weights: String,
     rollouts: Vec<RolloutRow>,
     events: Vec<&'a Event>,
@@ -174,6 +178,7 @@ pub fn model_section(
         window: model.spec.watch.window.to_string(),
         performance: performance(model, &latest),
         drift: drift(&latest),
+        segments: segments(model, &telemetry.segments, &latest),
         weights: weights(model, now),
         rollouts: model.rollouts.iter().rev().map(rollout_row).collect(),
         events: telemetry.events.iter().rev().collect(),
@@ -472,6 +477,7 @@ mod tests {
         Measurement {
             monitor: MonitorKind::Performance,
             column: String::new(),
+            segment: None,
             metric: "brier".to_owned(),
             window: Window::holding(from_micros(day * 86_400_000_000), Period::from_days(1)),
             revision,

@@ -6,6 +6,7 @@
 //! - [`measure`]: the findings of one window. Pure.
 //! - [`monitor`]: evidence over windows of one monitor, and when it becomes a signal. Pure.
 //! - [`joint`]: evidence over windows of all columns together. Pure.
+//! - [`segments`]: the same within declared segments, and where the model is weak. Pure.
 //! - [`tune`]: monitor and retrain policies replayed on labelled history.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
@@ -17,6 +18,7 @@ mod maturity;
 pub mod measure;
 pub mod monitor;
 pub mod reference;
+pub mod segments;
 pub mod tune;
 pub mod watcher;
 

@@ -22,7 +22,7 @@ use steersman_stats::profile::{ColumnProfile, NumericProfile};
 use steersman_stats::sequential::RateProcess;
 
 /// Fewer rows than this say nothing about a distribution.
-const LEAST_ROWS: u64 = 20;
+pub(crate) const LEAST_ROWS: u64 = 20;
 /// Fewer labels than this say nothing about performance.
 pub const LEAST_LABELS: usize = 20;
 /// Rates of failed calls up to this are ordinary.
@@ -71,7 +71,7 @@ pub struct Measured {
     pub findings: Vec<Finding>,
 }
 
-fn finding(
+pub(crate) fn finding(
     monitor: MonitorKind,
     column: &str,
     metric: &str,
@@ -82,6 +82,7 @@ fn finding(
     let measurement = Measurement {
         monitor,
         column: column.to_owned(),
+        segment: None,
         metric: metric.to_owned(),
         window,
         revision: 0,
@@ -352,6 +353,12 @@ pub struct LossLimit {
     pub limit: f64,
     /// The loss that counts as 1.
     pub scale: f64,
+}
+
+/// How much more loss is accepted than `value`: the drop that the spec allows, or a tenth where it names none in this unit.
+pub(crate) fn tolerance(spec: &ModelSpec, value: f64) -> f64 {
+    let in_units_of_loss = matches!(spec.metric(), Metric::Brier | Metric::Mae);
+    spec.watch.performance.drop.filter(|_| in_units_of_loss).unwrap_or(0.1 * value)
 }
 
 /// Says of a column that drifted what its shift alone is expected to do to the loss: by the losses that the champion had in

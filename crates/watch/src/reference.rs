@@ -1,6 +1,8 @@
 //! What is ordinary: profiles of the reference, and what its own windows say about its columns.
 
+use crate::segments::{self, Segment};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use steersman_domain::schema::{Column, ColumnKind};
 use steersman_domain::time::micros;
 use steersman_domain::{ModelSpec, Period, Schema, Task, Window};
@@ -40,6 +42,8 @@ pub struct ReferenceProfile {
     pub(crate) loss: Option<Interval>,
     /// Its last row.
     pub(crate) to: jiff::Timestamp,
+    /// What is ordinary within the declared segments.
+    pub(crate) segments: Arc<Vec<Segment>>,
     seasons: Seasons,
 }
 
@@ -104,7 +108,13 @@ impl ReferenceProfile {
     /// of them, because it is short or one batch, is cut into pieces: in order of time where its rows have different
     /// times, otherwise by dealing its rows out.
     pub fn learn(spec: &ModelSpec, reference: &Reference) -> Self {
-        let table = &reference.table;
+        let mut learnt = Self::of_rows(spec, &reference.schema, &reference.table);
+        learnt.segments = Arc::new(segments::learn(spec, &reference.schema, &reference.table));
+        learnt
+    }
+
+    /// The same of some rows of a reference, without segments.
+    pub(crate) fn of_rows(spec: &ModelSpec, schema: &Schema, table: &Table) -> Self {
         let times = table.times("time");
         let mut blocks: BTreeMap<Window, Vec<usize>> = BTreeMap::new();
         for (row, time) in times.iter().enumerate() {
@@ -124,13 +134,14 @@ impl ReferenceProfile {
             false => (Seasons::None, pieces(&times)),
         };
         let mut columns = BTreeMap::new();
-        for column in watched(&reference.schema) {
+        for column in watched(schema) {
             if let Some(learnt) = learn_column(column, table, &windows) {
                 columns.insert(column.name.clone(), learnt);
             }
         }
-        let loss = loss(spec, &reference.schema, table);
-        Self { columns, volumes, loss, to: reference.to, seasons }
+        let loss = loss(spec, schema, table);
+        let to = times.iter().flatten().max().copied().unwrap_or_default();
+        Self { columns, volumes, loss, to, segments: Arc::default(), seasons }
     }
 
     /// The season of a window.
