@@ -112,6 +112,7 @@ label = {{ column = "late", expected_delay = "6h", time = "late_ts" }}
 reference = "reference.csv"
 time = "ts"
 id = "id"
+segments = ["origin"]
 
 [watch]
 window = "1d"
