@@ -208,6 +208,9 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<bool> {
     let rows: Vec<Vec<String>> = list.iter().map(row).collect();
     table(&["MODEL", "TEAM", "COURSE", "CHAMPION", "CANDIDATE", "SIGNALS"], &rows);
     for model in &list {
+        if let Some(weakest) = model["weakest"].as_str() {
+            note(&format!("\n{}: {weakest}", text(&model["model"])));
+        }
         for waiting in model["waiting_approvals"].as_array().into_iter().flatten() {
             note(&format!("\n{}: {}", text(&model["model"]), text(&waiting["question"])));
             let rollout = text(&waiting["rollout"]);

@@ -42,6 +42,8 @@ pub enum MonitorKind {
     Performance,
     /// Performance as it is expected before the labels are there. It never promotes or retrains.
     Estimate,
+    /// Segments in which the model is worse than elsewhere, found by search. It never alarms.
+    Weak,
 }
 
 impl MonitorKind {
@@ -64,6 +66,7 @@ impl MonitorKind {
             Self::Cost => "cost",
             Self::Performance => "performance",
             Self::Estimate => "estimate",
+            Self::Weak => "weak",
         }
     }
 
@@ -138,6 +141,15 @@ impl Reading {
     }
 }
 
+/// The name of the segment of the records with this value of a column.
+///
+/// ```
+/// assert_eq!(steersman_domain::measurement::segment_name("origin", "JFK"), "origin = JFK");
+/// ```
+pub fn segment_name(column: &str, value: &str) -> String {
+    format!("{column} = {value}")
+}
+
 /// One monitor's finding for one window. Made again with a higher revision when late records or labels arrive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
@@ -145,6 +157,9 @@ pub struct Measurement {
     pub monitor: MonitorKind,
     /// The column it is about; empty for the whole model.
     pub column: String,
+    /// The segment it is about, such as `origin = JFK`; none for all records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<String>,
     /// The name of the number: `jensen_shannon`, `roc_auc`, `missing_share`, ...
     pub metric: String,
     /// The window of event time.

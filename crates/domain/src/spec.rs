@@ -115,7 +115,17 @@ pub struct DataSection {
     /// Columns to treat as categories although they hold numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categorical: Vec<String>,
+    /// Features with few values, such as a region or a customer group: each value is a segment that is watched by
+    /// itself, within the same false-alarm budget. At most 5 columns; of each the 20 most frequent values, all others
+    /// together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<String>,
 }
+
+/// At most so many columns may be declared as segments.
+pub const SEGMENT_COLUMNS: usize = 5;
+/// So many values of each are segments by themselves, the most frequent ones.
+pub const SEGMENT_VALUES: usize = 20;
 
 /// `[watch]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -666,6 +676,7 @@ impl ModelSpec {
             return wrong("watch.performance.drop", "not a number >= 0", "how much worse is too much");
         }
         self.watch.quality.check_alone()?;
+        self.check_segments()?;
         if let Some(retrain) = &self.retrain {
             check_command("retrain.command", &retrain.command, &["{snapshot}", "{artifact}"])?;
         }
@@ -707,6 +718,31 @@ impl ModelSpec {
                 "does not rise from stage to stage",
                 "for example shadow 1d, 5%, 25%, 100%",
             );
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the declared segments, as far as the spec alone tells.
+    fn check_segments(&self) -> Result<(), Problem> {
+        let (data, segments) = (&self.data, &self.data.segments);
+        let wrong = |place: usize, message: String, hint: &str| {
+            Err(Problem::invalid(message).field(format!("data.segments[{place}]")).hint(hint))
+        };
+        for (place, name) in segments.iter().enumerate() {
+            if segments.iter().take(place).any(|other| other == name) {
+                return wrong(place, format!("`{name}` is named twice"), "name each column once");
+            }
+            let own = [&data.time, &self.model.prediction, &self.model.label.column];
+            let is_feature = !own.into_iter().chain(&data.id).chain(&data.ignore).any(|other| other == name);
+            if !is_feature {
+                let hint = "a segment is a value of a feature: not of the time, id, label, output or what is ignored";
+                return wrong(place, format!("`{name}` is no feature"), hint);
+            }
+        }
+        if segments.len() > SEGMENT_COLUMNS {
+            let message = format!("{} columns, at most {SEGMENT_COLUMNS}", segments.len());
+            let hint = "every segment takes its part of the false-alarm budget: declare those that matter";
+            return Err(Problem::invalid(message).field("data.segments").hint(hint));
         }
         Ok(())
     }
@@ -809,5 +845,8 @@ time = "ts"
         );
         assert!(refusal("[serve]\ncommand = ['x']").contains("does not contain `{artifact}`"));
         assert!(refusal("[watch]\nperformance = { metric = 'mae' }").contains("does not fit the task"));
+        assert!(refusal("segments = ['a', 'a']").starts_with("data.segments[1]: `a` is named twice"));
+        assert!(refusal("segments = ['late']").starts_with("data.segments[0]: `late` is no feature"));
+        assert!(refusal("segments = ['a', 'b', 'c', 'd', 'e', 'f']").starts_with("data.segments: 6 columns"));
     }
 }

@@ -16,6 +16,7 @@ pub mod estimation;
 mod plot;
 mod quality;
 pub mod report;
+mod segments;
 pub mod story;
 pub mod tuning;
 

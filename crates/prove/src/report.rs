@@ -3,6 +3,7 @@
 use crate::chart::{Cell, Mark, Point, Step, Timeline, map, steps};
 use crate::delivery::{Figure, figures, period};
 use crate::quality::{self, QualityRow};
+use crate::segments::{Segments, segments};
 use crate::story::{Event, Tone};
 use askama::Template;
 use jiff::Timestamp;
@@ -18,6 +19,8 @@ use steersman_ledger::state::{ModelState, RolloutState};
 pub struct ModelTelemetry {
     /// Measurements, in any order.
     pub measurements: Vec<Measurement>,
+    /// Measurements of segments, in any order.
+    pub segments: Vec<Measurement>,
     /// Records taken in.
     pub records: u64,
     /// Of them with a label.
@@ -145,6 +148,7 @@ struct ModelSection<'a> {
     performance: String,
     drift: String,
     quality: Vec<QualityRow>,
+    segments: Segments,
     weights: String,
     rollouts: Vec<RolloutRow>,
     events: Vec<&'a Event>,
@@ -176,6 +180,7 @@ pub fn model_section(
         performance: performance(model, &latest),
         drift: drift(&latest),
         quality: quality::rows(&latest),
+        segments: segments(model, &telemetry.segments, &latest),
         weights: weights(model, now),
         rollouts: model.rollouts.iter().rev().map(rollout_row).collect(),
         events: telemetry.events.iter().rev().collect(),
@@ -492,6 +497,7 @@ mod tests {
         Measurement {
             monitor: MonitorKind::Performance,
             column: String::new(),
+            segment: None,
             metric: "brier".to_owned(),
             window: Window::holding(from_micros(day * 86_400_000_000), Period::from_days(1)),
             revision,

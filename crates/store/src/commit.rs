@@ -173,12 +173,19 @@ async fn put_rows(
     for (model, measurement) in measurements {
         let json =
             serde_json::to_string(&measurement).map_err(|error| Problem::internal(error.to_string()))?;
+        // A segment has one measurement of each monitor, about whichever column speaks most clearly.
+        let (segment, subject) = match measurement.segment {
+            Some(segment) => (segment, String::new()),
+            None => (String::new(), measurement.column),
+        };
         sqlx::query(
-            "INSERT OR REPLACE INTO measurements (model, monitor, subject, start, measurement) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO measurements (model, monitor, segment, subject, start, measurement)
+             VALUES (?, ?, ?, ?, ?, ?)",
         )
         .bind(model.as_str().to_owned())
         .bind(measurement.monitor.as_str())
-        .bind(measurement.column)
+        .bind(segment)
+        .bind(subject)
         .bind(micros(measurement.window.start))
         .bind(json)
         .execute(&mut **transaction)

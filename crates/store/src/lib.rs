@@ -84,6 +84,7 @@ impl std::fmt::Debug for Store {
 
 fn migrator() -> Migrator {
     let first = include_str!("../migrations/1_ledger_and_telemetry.sql");
+    let second = include_str!("../migrations/2_segments.sql");
     let migration = |version, name: &'static str, sql: &'static str| {
         Migration::new(
             version,
@@ -93,7 +94,10 @@ fn migrator() -> Migrator {
             false,
         )
     };
-    Migrator::with_migrations(vec![migration(1, "ledger and telemetry", first)])
+    Migrator::with_migrations(vec![
+        migration(1, "ledger and telemetry", first),
+        migration(2, "segments", second),
+    ])
 }
 
 fn lock(dir: &Path) -> Result<File, Problem> {

@@ -50,21 +50,41 @@ impl Store {
             .map_err(problem)
     }
 
-    /// Measurements of a model, newest window first.
+    /// Measurements of all records of a model, newest window first.
     pub async fn measurements(
         &self,
         model: &ModelName,
         query: &MeasurementQuery,
     ) -> Result<Vec<Measurement>, Problem> {
+        self.measured(model, query, Some("")).await
+    }
+
+    /// Measurements of one segment of a model, or of all its segments, newest window first.
+    pub async fn segment_measurements(
+        &self,
+        model: &ModelName,
+        segment: Option<&str>,
+        query: &MeasurementQuery,
+    ) -> Result<Vec<Measurement>, Problem> {
+        self.measured(model, query, segment).await
+    }
+
+    async fn measured(
+        &self,
+        model: &ModelName,
+        query: &MeasurementQuery,
+        segment: Option<&str>,
+    ) -> Result<Vec<Measurement>, Problem> {
         let rows = sqlx::query_scalar::<_, String>(
             "SELECT measurement FROM measurements
-             WHERE model = ? AND (? IS NULL OR monitor = ?) AND start >= ?
-             ORDER BY start DESC, monitor, subject LIMIT ?",
+             WHERE model = ? AND (? IS NULL OR monitor = ?) AND start >= ? AND IFNULL(segment = ?, segment <> '')
+             ORDER BY start DESC, monitor, segment, subject LIMIT ?",
         )
         .bind(model.as_str().to_owned())
         .bind(query.monitor.map(MonitorKind::as_str))
         .bind(query.monitor.map(MonitorKind::as_str))
         .bind(query.since.map_or(i64::MIN, micros))
+        .bind(segment.map(str::to_owned))
         .bind(i64::from(query.limit))
         .fetch_all(&self.inner.pool)
         .await

@@ -9,6 +9,7 @@
 //! it is being looked at. After `NEW_NORMAL` windows they follow again.
 
 use crate::measure::{Evidence, Finding};
+use crate::monitor::{another_serves, signal_id};
 use crate::reference::Levels;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,13 +63,20 @@ impl JointMemory {
         if self.champion == champion {
             return Vec::new();
         }
+        self.restart(model, champion, window, &another_serves(champion))
+    }
+
+    /// Begins anew; open signals are cleared for this reason.
+    pub(crate) fn restart(
+        &mut self,
+        model: &ModelName,
+        champion: Option<Version>,
+        window: Window,
+        why: &str,
+    ) -> Vec<Fact> {
         let signals = std::mem::take(&mut self.signals);
         *self = Self::new(champion);
-        let serves = champion.map_or("another version".to_owned(), |version| version.to_string());
-        let explanation =
-            format!("{serves} serves now, and windows are compared with what it was trained on");
-        let clear = |open: Open| cleared(model, open, window, explanation.clone());
-        signals.into_iter().map(clear).collect()
+        signals.into_iter().map(|open| cleared(model, open, window, why.to_owned())).collect()
     }
 
     /// Whether the forecasts of a column follow the window that is over.
@@ -190,8 +198,7 @@ fn raise(model: &ModelName, found: &[&Finding], verdict: &JointVerdict, alpha: f
     measurement.alarming = true;
     measurement.details.insert("evidence".to_owned(), verdict.log_m);
     measurement.details.insert("conclusive".to_owned(), -alpha.ln());
-    let (monitor, start) = (measurement.monitor, measurement.window.start.to_string());
-    let signal = SignalId::derive(&[model.as_str(), monitor.as_str(), &measurement.column, &start]);
+    let (monitor, signal) = (measurement.monitor, signal_id(model, &measurement));
     let columns: Vec<String> = found.iter().map(|found| found.measurement.column.clone()).collect();
     let together = match &columns[1..] {
         [] => String::new(),

@@ -9,6 +9,7 @@
 //! - [`operation`]: traffic, failed calls, latency and cost. Pure.
 //! - `together`: all features together, how they hang together. Pure.
 //! - [`quality`]: what is wrong with the data themselves, and what did not get in. Pure.
+//! - [`segments`]: the same within declared segments, and where the model is weak. Pure.
 //! - [`tune`]: monitor and retrain policies replayed on labelled history.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
@@ -22,6 +23,7 @@ pub mod monitor;
 pub mod operation;
 pub mod quality;
 pub mod reference;
+pub mod segments;
 mod together;
 pub mod tune;
 pub mod watcher;

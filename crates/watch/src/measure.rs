@@ -80,6 +80,7 @@ pub(crate) fn finding(
     let measurement = Measurement {
         monitor,
         column: column.to_owned(),
+        segment: None,
         metric: metric.to_owned(),
         window,
         revision: 0,
@@ -235,6 +236,12 @@ pub struct LossLimit {
     pub limit: f64,
     /// The loss that counts as 1.
     pub scale: f64,
+}
+
+/// How much more loss is accepted than `value`: the drop that the spec allows, or a tenth where it names none in this unit.
+pub(crate) fn tolerance(spec: &ModelSpec, value: f64) -> f64 {
+    let in_units_of_loss = matches!(spec.metric(), Metric::Brier | Metric::Mae);
+    spec.watch.performance.drop.filter(|_| in_units_of_loss).unwrap_or(0.1 * value)
 }
 
 /// Says of a column that drifted what its shift alone is expected to do to the loss: by the losses that the champion had in

@@ -2,8 +2,10 @@
 
 use crate::operation::{Arrivals, Steps};
 use crate::quality::{Usual, wide};
+use crate::segments::{self, Segment};
 use crate::together::Together;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use steersman_domain::schema::{Column, ColumnKind};
 use steersman_domain::spec::{ColumnQuality, QualitySection};
 use steersman_domain::time::micros;
@@ -46,6 +48,8 @@ pub struct ReferenceProfile {
     pub(crate) to: jiff::Timestamp,
     /// What the spec says about the quality of the data.
     pub(crate) quality: QualitySection,
+    /// What is ordinary within the declared segments.
+    pub(crate) segments: Arc<Vec<Segment>>,
     seasons: Seasons,
 }
 
@@ -109,7 +113,19 @@ impl ReferenceProfile {
     /// of them, because it is short or one batch, is cut into pieces: in order of time where its rows have different
     /// times, otherwise by dealing its rows out.
     pub fn learn(spec: &ModelSpec, reference: &Reference) -> Self {
-        let table = &reference.table;
+        let (mut learnt, windows) = Self::with_windows(spec, &reference.schema, &reference.table);
+        learnt.together = Together::learn(&reference.schema, &reference.table, &windows);
+        learnt.segments = Arc::new(segments::learn(spec, &reference.schema, &reference.table));
+        learnt
+    }
+
+    /// The same of some rows of a reference, without segments and column by column.
+    pub(crate) fn of_rows(spec: &ModelSpec, schema: &Schema, table: &Table) -> Self {
+        Self::with_windows(spec, schema, table).0
+    }
+
+    /// What is ordinary, and the rows of the windows that it was learnt from, each with its season.
+    fn with_windows(spec: &ModelSpec, schema: &Schema, table: &Table) -> (Self, Vec<(usize, Vec<usize>)>) {
         let times = table.times("time");
         let mut blocks: BTreeMap<Window, Vec<usize>> = BTreeMap::new();
         for (row, time) in times.iter().enumerate() {
@@ -128,16 +144,17 @@ impl ReferenceProfile {
         };
         let quality = spec.watch.quality.clone();
         let mut columns = BTreeMap::new();
-        for column in watched(&reference.schema) {
+        for column in watched(schema) {
             let rules = quality.columns.get(&column.name);
             if let Some(learnt) = learn_column(column, table, &windows, rules) {
                 columns.insert(column.name.clone(), learnt);
             }
         }
-        let loss = loss(spec, &reference.schema, table);
-        let together = Together::learn(&reference.schema, table, &windows);
+        let loss = loss(spec, schema, table);
+        let to = times.iter().flatten().max().copied().unwrap_or_default();
         let arrivals = Arrivals::of(&times, Steps::of(spec.watch.window));
-        Self { columns, together, arrivals, loss, to: reference.to, quality, seasons }
+        let (together, segments) = (None, Arc::default());
+        (Self { columns, together, arrivals, loss, to, quality, segments, seasons }, windows)
     }
 
     /// The season of a window.

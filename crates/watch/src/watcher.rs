@@ -7,18 +7,20 @@
 use crate::expected::Expected;
 use crate::joint::JointMemory;
 use crate::maturity::Maturity;
-use crate::measure::{Finding, LossLimit, Measured, charge, correct, estimated, measure, performance};
+use crate::measure::{
+    Finding, LossLimit, Measured, charge, correct, estimated, measure, performance, tolerance,
+};
 use crate::monitor::{Memory, share};
 use crate::operation::{Load, Operation, Setting, Steps, silence};
 use crate::quality::{self, Intake, Refusal, Tally};
 use crate::reference::{ReferenceProfile, watched};
+use crate::segments::{self, SegmentMemory, Turn};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steersman_domain::record::Arm;
-use steersman_domain::spec::Metric;
 use steersman_domain::{
-    Actor, Fact, ModelName, ModelSpec, MonitorKind, Period, Problem, Schema, Task, Window,
+    Actor, Fact, Measurement, ModelName, ModelSpec, MonitorKind, Period, Problem, Schema, Task, Window,
 };
 use steersman_ledger::state::ModelState;
 use steersman_records::{Arms, Arrival, Item, RecordLog, Scan, Table};
@@ -47,6 +49,8 @@ const TOGETHER: &str = "together";
 const INTAKE: &str = "intake";
 /// Name of what is remembered of operation.
 const OPERATION: &str = "operation";
+/// How the names of segments' memories begin.
+const SEGMENT: &str = "segment ";
 
 /// Watches all models.
 #[derive(Debug)]
@@ -94,6 +98,8 @@ struct Done {
     operation: Option<Operation>,
     /// The last window of which it was said that nothing came.
     silent: Option<Window>,
+    /// The monitors of each segment.
+    segments: BTreeMap<String, SegmentMemory>,
 }
 
 impl Watcher {
@@ -125,6 +131,10 @@ impl Watcher {
             done.labelled.insert(measurement.window, (measurement.rows, measurement.revision));
         }
         for row in self.store.monitor_states(name).await? {
+            if let Some(segment) = row.name.strip_prefix(SEGMENT) {
+                done.segments.insert(segment.to_owned(), remembered(&row)?);
+                continue;
+            }
             match row.name.as_str() {
                 INPUTS => done.inputs = Some(remembered(&row)?),
                 QUALITY => done.quality = Some(remembered(&row)?),
@@ -402,6 +412,7 @@ impl Round {
                 }
             }
             measured.findings.extend(operated);
+            self.close_segments(log, &schema, window, revision, &table)?;
             for mut finding in measured.findings {
                 finding.measurement.revision = revision;
                 self.batch.measurements.push((self.name.clone(), finding.measurement));
@@ -436,14 +447,8 @@ impl Round {
         if let Some(levels) = &inputs.levels {
             self.reference.resume(levels);
         } else {
-            let between = self
-                .done
-                .closed
-                .keys()
-                .filter(|closed| closed.start > self.reference.to && closed.end <= window.start);
-            let between: Vec<Window> = between.copied().collect();
-            for missed in between.iter().skip(between.len().saturating_sub(CAUGHT_UP)) {
-                let measured = measure(&self.reference, schema, *missed, &self.table(log, *missed)?);
+            for missed in self.missed(window) {
+                let measured = measure(&self.reference, schema, missed, &self.table(log, missed)?);
                 self.reference.follow(&measured.windows, |_| true);
                 self.reference.together.iter_mut().for_each(|learnt| learnt.follow(&measured.together));
             }
@@ -455,6 +460,57 @@ impl Round {
         }
         self.write(facts);
         Ok(())
+    }
+
+    /// The last windows between the reference and this one.
+    fn missed(&self, window: Window) -> Vec<Window> {
+        let between = |closed: &&Window| closed.start > self.reference.to && closed.end <= window.start;
+        let mut missed: Vec<Window> =
+            self.done.closed.keys().rev().filter(between).take(CAUGHT_UP).copied().collect();
+        missed.reverse();
+        missed
+    }
+
+    /// Measures the declared segments of a window.
+    fn close_segments(
+        &mut self,
+        log: &RecordLog,
+        schema: &Schema,
+        window: Window,
+        revision: u32,
+        table: &Table,
+    ) -> Result<(), Problem> {
+        let own = Arc::clone(&self.reference.segments);
+        let mut memories = std::mem::take(&mut self.done.segments);
+        let champion = self.model.champion();
+        let cleared = segments::follow(&own, &mut memories, &self.name, champion, window);
+        let behind = segments::behind(&own, &memories);
+        if !behind.is_empty() {
+            let missed = self.missed(window).into_iter();
+            let windows = missed.map(|missed| Ok((missed, self.table(log, missed)?)));
+            segments::catch_up(&own, &behind, &mut memories, champion, schema, windows)?;
+        }
+        let (found, facts) =
+            segments::close(self.turn(window, revision), &own, &mut memories, schema, table)?;
+        self.done.segments = memories;
+        self.tell(found, cleared.into_iter().chain(facts).collect());
+        Ok(())
+    }
+
+    fn turn(&self, window: Window, revision: u32) -> Turn<'_> {
+        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
+        Turn { model: &self.name, champion: self.model.champion(), budget, window, revision }
+    }
+
+    fn tell(&mut self, measurements: Vec<Measurement>, facts: Vec<Fact>) {
+        self.batch.measurements.extend(measurements.into_iter().map(|found| (self.name.clone(), found)));
+        self.write(facts);
+    }
+
+    /// What a monitor of all records may spend: its share, less what goes to segments.
+    fn alpha(&self, monitor: MonitorKind) -> f64 {
+        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
+        segments::divide(share(budget, monitor), monitor, &self.reference.segments).0
     }
 
     /// Says of the columns that drifted how much it is expected to hurt.
@@ -475,18 +531,23 @@ impl Round {
     /// Shows what was found in the columns to the memories of all columns together.
     fn weigh_columns(&mut self, measured: &mut Measured, schema: &Schema, window: Window) {
         let champion = self.model.champion();
-        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
         let columns: Vec<String> = self.reference.columns.keys().cloned().collect();
         let mut facts = Vec::new();
-        for (memory, monitors, columns, tests) in [
-            (&mut self.done.inputs, [MonitorKind::Drift, MonitorKind::Missing].as_slice(), columns, 0),
-            (&mut self.done.quality, &quality::MONITORS, quality::columns(schema), quality::TESTS),
+        let alphas = [self.alpha(MonitorKind::Drift), self.alpha(MonitorKind::Unseen)];
+        for (memory, monitors, columns, tests, alpha) in [
+            (
+                &mut self.done.inputs,
+                [MonitorKind::Drift, MonitorKind::Missing].as_slice(),
+                columns,
+                0,
+                alphas[0],
+            ),
+            (&mut self.done.quality, &quality::MONITORS, quality::columns(schema), quality::TESTS, alphas[1]),
         ] {
             let memory = memory.get_or_insert_with(|| JointMemory::new(champion));
             facts.extend(memory.follow(&self.name, champion, window));
             let own = |found: &&mut Finding| monitors.contains(&found.measurement.monitor);
             let mut findings: Vec<&mut Finding> = measured.findings.iter_mut().filter(own).collect();
-            let alpha = monitors.first().map_or(0.0, |monitor| share(budget, *monitor));
             facts.extend(memory.observe(&self.name, &mut findings, columns, tests, alpha, window));
         }
         if let Some(inputs) = &mut self.done.inputs {
@@ -548,12 +609,35 @@ impl Round {
             {
                 correct(&mut finding, &self.model.spec, &schema, &table, &expected);
             }
-            if revision == 0 && self.reigned(window) {
+            let weighs = revision == 0 && self.reigned(window);
+            if weighs {
+                self.find_weak(log, window, &mut finding)?;
                 self.weigh(&mut finding, limit.map(|limit| limit.limit / limit.scale));
             }
+            let own = Arc::clone(&self.reference.segments);
+            let mut memories = std::mem::take(&mut self.done.segments);
+            let turn = self.turn(window, revision);
+            let (found, facts) =
+                segments::weigh_performance(turn, &own, &mut memories, &self.model, &table, limit, weighs)?;
+            self.done.segments = memories;
+            self.tell(found, facts);
             self.done.labelled.insert(window, (finding.measurement.rows, revision));
             self.batch.measurements.push((self.name.clone(), finding.measurement));
         }
+        Ok(())
+    }
+
+    /// Looks where the champion is worst in its last labelled windows, up to this one, and says so in its performance.
+    fn find_weak(&mut self, log: &RecordLog, window: Window, finding: &mut Finding) -> Result<(), Problem> {
+        let Some(schema) = self.model.reference.as_ref().map(|reference| &reference.schema) else {
+            return Ok(());
+        };
+        let Some(labelled) = self.labelled(log, window.next())? else { return Ok(()) };
+        let weak = segments::weakest(&self.model.spec, schema, window, &labelled);
+        if let Some(words) = weak.words {
+            finding.measurement.explanation.push_str(&format!("; {words}"));
+        }
+        self.tell(weak.measurements, Vec::new());
         Ok(())
     }
 
@@ -621,8 +705,7 @@ impl Round {
         let key = measurement.monitor.to_string();
         let champion = self.model.champion();
         let window = measurement.window;
-        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
-        let alpha = share(budget, measurement.monitor);
+        let alpha = self.alpha(measurement.monitor);
         let memory = self.done.memories.entry(key.clone()).or_insert_with(|| Memory::new(champion));
         let facts =
             [memory.follow(&self.name, champion, window), memory.observe(&self.name, finding, alpha, limit)];
@@ -643,8 +726,13 @@ impl Round {
             for memory in memories.into_iter().flatten() {
                 cleared.extend(memory.follow(&self.name, champion, window));
             }
+            let own = &self.reference.segments;
+            cleared.extend(segments::follow(own, &mut self.done.segments, &self.name, champion, window));
         }
         self.write(cleared);
+        for (name, memory) in &self.done.segments {
+            self.batch.monitor_states.push(stored(&self.name, &format!("{SEGMENT}{name}"), memory)?);
+        }
         for (name, memory) in &self.done.memories {
             self.batch.monitor_states.push(stored(&self.name, name, memory)?);
         }
@@ -672,11 +760,9 @@ fn loss_limit(model: &ModelState, reference: &ReferenceProfile) -> Option<LossLi
         (None, None) => return None,
     };
     let spec = &model.spec;
-    let in_units_of_loss = matches!(spec.metric(), Metric::Brier | Metric::Mae);
-    let tolerance = spec.watch.performance.drop.filter(|_| in_units_of_loss).unwrap_or(0.1 * value);
     let scale = match spec.model.task {
         Task::Binary => 1.0,
         Task::Regression => 5.0 * value,
     };
-    (scale > 0.0).then(|| LossLimit { limit: (high + tolerance).min(0.99 * scale), scale })
+    (scale > 0.0).then(|| LossLimit { limit: (high + tolerance(spec, value)).min(0.99 * scale), scale })
 }

@@ -30,6 +30,7 @@ pub fn router(platform: Platform) -> Router {
         .route("/models", get(models::list).post(models::apply))
         .route("/models/{model}", get(models::show))
         .route("/models/{model}/measurements", get(models::measurements))
+        .route("/models/{model}/segments", get(models::segments))
         .route("/models/{model}/incidents", get(models::incidents))
         .route("/models/{model}/versions", post(models::register))
         .route("/models/{model}/snapshot", get(snapshots::take))

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use steersman_act::train::{Trained, Training};
 use steersman_act::{command::RunFailure, infer};
 use steersman_decide::compare;
-use steersman_decide::evaluation::Scored;
-use steersman_domain::fact::{RunTask, SnapshotRequest};
+use steersman_decide::evaluation::{Scored, within_segments};
+use steersman_domain::fact::{Evaluation, RunTask, SnapshotRequest};
 use steersman_domain::oip::Row;
 use steersman_domain::spec::SnapshotFormat;
 use steersman_domain::{Fact, ModelName, Problem, Version};
@@ -176,7 +176,7 @@ impl Platform {
             Some(champion) => Some(self.answers(name, model, champion, &rows).await?),
             None => None,
         };
-        let scored: Vec<Scored> = (0..rows.len())
+        let (scored, compared): (Vec<Scored>, Vec<&Row>) = (0..rows.len())
             .filter_map(|index| {
                 let champion = champion.as_ref().map(|champion| champion[index]);
                 // A row that one of them has no answer for is not compared.
@@ -184,10 +184,12 @@ impl Platform {
                     Some(None) => return None,
                     other => other.flatten(),
                 };
-                Some(Scored { label: labels[index]?, candidate: candidate[index]?, champion })
+                let scored = Scored { label: labels[index]?, candidate: candidate[index]?, champion };
+                Some((scored, &rows[index]))
             })
-            .collect();
-        let evaluation = compare(&model.spec, &scored)?;
+            .unzip();
+        let segments = within_segments(&model.spec, &scored, &compared);
+        let evaluation = Evaluation { segments, ..compare(&model.spec, &scored)? };
         let facts = [
             Fact::EvaluationFinished { model: name.clone(), run: run.run.clone(), version, evaluation },
             Fact::RunFinished {
