@@ -1,15 +1,18 @@
 //! Development tasks: `cargo xtask test`, `cargo xtask check`, `cargo xtask schema`.
 
+mod postgres;
 mod rules;
 
+use postgres::Postgres;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 const HELP: &str = "usage: cargo xtask TASK
 
-  test    all tests, documentation examples included; installs cargo-nextest if it is missing
+  test    all tests, documentation examples included; installs cargo-nextest if it is missing. Those that need Postgres
+          run where Debian's packages are installed, or against the database in STEERSMAN_TEST_POSTGRES
   check   format, lints, documentation, licences and bans; installs cargo-deny if it is missing
-  schema  writes docs/spec.schema.json, the JSON Schema of a model's spec
+  schema  writes docs/spec.schema.json and docs/config.schema.json, of a model's spec and of steersman.toml
 ";
 
 /// Installed where the machine has none; any newer one does as well.
@@ -34,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 #[expect(clippy::print_stderr, reason = "a program for developers")]
-fn say(message: &str) {
+pub(crate) fn say(message: &str) {
     eprintln!("{message}");
 }
 
@@ -63,7 +66,11 @@ fn test() -> Result<(), String> {
     if !installed("nextest") {
         run("cargo", &["install", "cargo-nextest", "--version", NEXTEST, "--locked"], &[])?;
     }
-    run("cargo", &["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"], &[])?;
+    let postgres = Postgres::start()?;
+    let url = postgres.as_ref().map(Postgres::url);
+    let environment: Vec<(&str, &str)> = url.iter().map(|url| (postgres::VARIABLE, url.as_str())).collect();
+    run("cargo", &["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"], &environment)?;
+    drop(postgres);
     run("cargo", &["test", "--workspace", "--doc", "--quiet"], &[])
 }
 
@@ -79,7 +86,9 @@ fn check() -> Result<(), String> {
 }
 
 fn schema() -> Result<(), String> {
-    let path = root().join("docs/spec.schema.json");
-    std::fs::write(&path, rules::spec_schema()?)
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+    for (name, schema) in rules::schemas()? {
+        let path = root().join("docs").join(name);
+        std::fs::write(&path, schema).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(())
 }

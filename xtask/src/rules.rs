@@ -1,9 +1,14 @@
 //! What must stay true of the workspace, as tests: which room may depend on which, and that generated files are fresh.
 
-/// The JSON Schema of a model's spec, as text.
-pub(crate) fn spec_schema() -> Result<String, String> {
-    let schema = steersman_domain::ModelSpec::json_schema();
-    serde_json::to_string_pretty(&schema).map(|text| text + "\n").map_err(|error| error.to_string())
+/// The JSON Schemas of what people write, by the file in `docs` that holds each.
+pub(crate) fn schemas() -> Result<[(&'static str, String); 2], String> {
+    let text = |schema: serde_json::Value| {
+        serde_json::to_string_pretty(&schema).map(|text| text + "\n").map_err(|error| error.to_string())
+    };
+    Ok([
+        ("spec.schema.json", text(steersman_domain::ModelSpec::json_schema())?),
+        ("config.schema.json", text(steersman_domain::config::ServerConfig::json_schema())?),
+    ])
 }
 
 #[cfg(test)]
@@ -125,8 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_of_specs_is_fresh() {
-        let written = std::fs::read_to_string(root().join("docs/spec.schema.json")).unwrap();
-        assert_eq!(written, spec_schema().unwrap(), "run `cargo xtask schema`");
+    fn the_schemas_are_fresh() {
+        for (name, schema) in schemas().unwrap() {
+            let written = std::fs::read_to_string(root().join("docs").join(name)).unwrap();
+            assert_eq!(written, schema, "{name}: run `cargo xtask schema`");
+        }
     }
 }

@@ -5,6 +5,7 @@ use crate::command::{Program, RunFailure, run};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use steersman_domain::spec::{RetrainSection, fill};
@@ -49,8 +50,32 @@ pub async fn train(training: &Training) -> Result<Trained, RunFailure> {
     if let Some(trained) = finished(&receipt, &training.artifact) {
         return Ok(trained);
     }
-    let partial = training.artifact.with_extension("partial");
-    empty(&partial).map_err(failure)?;
+    // A folder of this attempt's own: the program of a platform that was killed, here or on another replica, may still be
+    // writing into its.
+    let attempt = std::hash::RandomState::new().build_hasher().finish();
+    let partial = Partial(training.artifact.with_extension(format!("{attempt:016x}.partial")));
+    let outcome = attempt_in(&partial.0, training).await?;
+    if let Some(trained) = finished(&receipt, &training.artifact) {
+        return Ok(trained);
+    }
+    replace(&partial.0, &training.artifact).map_err(failure)?;
+    let json =
+        serde_json::to_string(&outcome).map_err(|error| failure(Problem::internal(error.to_string())))?;
+    fs::write(&receipt, json).map_err(|error| failure(Problem::io("write", &receipt, &error)))?;
+    Ok(outcome)
+}
+
+/// The folder of an attempt; what is left of it goes with it.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn attempt_in(partial: &Path, training: &Training) -> Result<Trained, RunFailure> {
+    fs::create_dir_all(partial).map_err(|error| failure(Problem::io("make the folder", partial, &error)))?;
     let values = BTreeMap::from([
         ("snapshot", training.snapshot.display().to_string()),
         ("artifact", partial.display().to_string()),
@@ -65,29 +90,17 @@ pub async fn train(training: &Training) -> Result<Trained, RunFailure> {
     };
     let started = Instant::now();
     run(&program, training.retrain.timeout.duration()).await?;
-    let trained = Trained {
-        artifact: digest(&partial).map_err(failure)?,
+    Ok(Trained {
+        artifact: digest(partial).map_err(failure)?,
         seconds: started.elapsed().as_secs_f64(),
         metrics: metrics(&partial.join(METRICS))?,
-    };
-    replace(&partial, &training.artifact).map_err(failure)?;
-    let json =
-        serde_json::to_string(&trained).map_err(|error| failure(Problem::internal(error.to_string())))?;
-    fs::write(&receipt, json).map_err(|error| failure(Problem::io("write", &receipt, &error)))?;
-    Ok(trained)
+    })
 }
 
 /// The outcome of an earlier attempt, if its artefact is still what it was.
 fn finished(receipt: &Path, artifact: &Path) -> Option<Trained> {
     let trained: Trained = serde_json::from_str(&fs::read_to_string(receipt).ok()?).ok()?;
     (digest(artifact).ok()? == trained.artifact).then_some(trained)
-}
-
-fn empty(folder: &Path) -> Result<(), Problem> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(|error| Problem::io("empty", folder, &error))?;
-    }
-    fs::create_dir_all(folder).map_err(|error| Problem::io("make the folder", folder, &error))
 }
 
 /// The numbers that the program reported; none is fine.

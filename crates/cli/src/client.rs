@@ -178,11 +178,23 @@ pub(crate) struct StatusArgs {
 /// Returns whether everything is on course.
 pub(crate) async fn status(args: &StatusArgs) -> Result<bool> {
     let models = args.server.get("/models").await?;
+    let replica = args.server.get("/replica").await?;
     let list = models.as_array().cloned().unwrap_or_default();
     let on_course = list.iter().all(|model| model["on_course"] == true);
     if args.server.output == Output::Json {
         json(&models)?;
         return Ok(on_course);
+    }
+    if replica["shared"] == true {
+        let own = text(&replica["replica"]);
+        match &replica["leader"] {
+            _ if replica["leads"] == true => note(&format!("{own} leads")),
+            Value::Null => note(&format!("{own} stands by, and nobody leads at the moment")),
+            leader => {
+                let (name, address) = (text(&leader["replica"]), text(&leader["address"]));
+                note(&format!("{own} stands by; {name} leads: {address}"));
+            }
+        }
     }
     if list.is_empty() {
         note("no model is declared yet: `steersman apply SPEC`");

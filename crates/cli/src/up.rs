@@ -1,13 +1,14 @@
 //! `steersman up`: the platform for one's own models.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use steersman_domain::{ModelSpec, Period};
+use steersman_domain::ModelSpec;
+use steersman_domain::config::{Location, ServerConfig};
 use steersman_server::{Clock, Options, Platform, api};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The file that is read when none is named.
@@ -19,10 +20,11 @@ const CONFIG: &str = "steersman.toml";
 ///   steersman up                                   with ./steersman.toml if it is there
 ///   steersman up --dir ./state --apply model.toml  declare a model on the way up
 ///   steersman up --listen 127.0.0.1:8080
+///   steersman up --config /etc/steersman.toml      one of several replicas on one Postgres
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct UpArgs {
-    /// The server's configuration [default: ./steersman.toml, if it is there].
+    /// The server's configuration [default: steersman.toml in `--dir` or here, if it is there].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where data and ledger live [default: ./steersman-data].
@@ -39,90 +41,93 @@ pub(crate) struct UpArgs {
     apply: Vec<PathBuf>,
 }
 
-/// `steersman.toml`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    /// Where data and ledger live.
-    dir: PathBuf,
-    /// Where pages and API listen.
-    listen: SocketAddr,
-    /// Where the gateway listens.
-    gateway: SocketAddr,
-    /// How often the loop turns.
-    every: Period,
-    /// After how long without a judge the gateway takes a candidate's traffic away.
-    dead_man: Period,
-    /// Specs to apply on the way up.
-    apply: Vec<PathBuf>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            dir: "steersman-data".into(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
-            gateway: SocketAddr::from(([127, 0, 0, 1], 7701)),
-            every: Period::from_seconds(1),
-            dead_man: Period::from_seconds(30),
-            apply: Vec::new(),
-        }
-    }
-}
-
-/// The configuration, with what the command line says on top. Paths in the file start from its folder.
-fn config(args: &UpArgs) -> Result<Config> {
-    let path = args.config.clone().or_else(|| Path::new(CONFIG).exists().then(|| CONFIG.into()));
-    let mut config = match &path {
-        None => Config::default(),
+/// The configuration in `file`, else in `dir` or the working folder, else the default; `dir` goes before what it says.
+pub(crate) fn read_config(file: Option<&Path>, dir: Option<&Path>) -> Result<ServerConfig> {
+    let places = [dir.map(|dir| dir.join(CONFIG)), Some(CONFIG.into())];
+    let found = places.into_iter().flatten().find(|path| path.exists());
+    let mut config = match file.map(Path::to_owned).or(found) {
+        None => ServerConfig::default(),
         Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-            let mut config: Config = toml::from_str(&text)
-                .with_context(|| format!("`{}` is not a server configuration", path.display()))?;
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read `{}`", path.display()))?;
             let folder = path.parent().unwrap_or(Path::new(""));
-            config.dir = folder.join(&config.dir);
-            config.apply = config.apply.iter().map(|spec| folder.join(spec)).collect();
-            config
+            ServerConfig::parse(&text, folder).map_err(|problem| in_file(problem, &path))?
         }
     };
-    config.dir = args.dir.clone().unwrap_or(config.dir);
-    config.listen = args.listen.unwrap_or(config.listen);
-    config.gateway = args.gateway.unwrap_or(config.gateway);
+    if let Some(dir) = dir {
+        config.dir = dir.to_owned();
+    }
+    Ok(config)
+}
+
+/// The configuration, with what the command line says on top.
+fn config(args: &UpArgs) -> Result<ServerConfig> {
+    let mut config = read_config(args.config.as_deref(), args.dir.as_deref())?;
+    config.server.listen = args.listen.unwrap_or(config.server.listen);
+    config.server.gateway_listen = args.gateway.unwrap_or(config.server.gateway_listen);
     config.apply.extend(args.apply.iter().cloned());
     Ok(config)
+}
+
+/// What the platform is started with.
+fn options(config: &ServerConfig, page: SocketAddr) -> Result<Options> {
+    let alone = Options::alone(std::path::absolute(&config.dir)?);
+    let folder = |path: &Path| std::path::absolute(path);
+    let records = match &config.records.location {
+        None => alone.records,
+        Some(Location::Folder(path)) => folder(path)?,
+        Some(Location::Bucket { .. }) => {
+            bail!("records.location: records in a bucket are not supported yet; name a folder")
+        }
+    };
+    Ok(Options {
+        store: config.store.clone(),
+        records,
+        artifacts: config.artifacts.location.as_deref().map(folder).transpose()?.unwrap_or(alone.artifacts),
+        name: config.server.name.clone().unwrap_or_else(machine),
+        address: config.server.address.clone().unwrap_or_else(|| format!("http://{page}")),
+        gateway: config.server.gateway_listen,
+        clock: Clock::System,
+        dead_man: config.server.dead_man.duration(),
+        dir: alone.dir,
+    })
+}
+
+/// The machine's name.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "steersman".to_owned() } else { name.trim().to_owned() }
 }
 
 pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let config = config(args)?;
     let specs = config.apply.iter().map(|path| read_spec(path)).collect::<Result<Vec<_>>>()?;
-    let options = Options {
-        dir: std::path::absolute(&config.dir)?,
-        gateway: config.gateway,
-        clock: Clock::System,
-        dead_man: config.dead_man.duration(),
-    };
+    let listener = listen(config.server.listen).await?;
+    let options = options(&config, listener.local_addr()?)?;
     let platform = Platform::open(options).await?;
-    let result = serve(&platform, &config, specs).await;
+    let result = serve(&platform, &config, listener, specs).await;
     platform.shutdown().await;
     result
 }
 
-async fn serve(platform: &Platform, config: &Config, specs: Vec<(ModelSpec, PathBuf)>) -> Result<()> {
-    let page = serve_pages(platform, config.listen).await?;
-    for (spec, folder) in specs {
-        let applied = platform.apply("up", spec, &folder).await?;
-        let what = if applied.changed { "applied" } else { "unchanged" };
-        crate::output::note(&format!(
-            "{what}  {} ({} reference rows)",
-            applied.model, applied.reference_rows
-        ));
-    }
+async fn serve(
+    platform: &Platform,
+    config: &ServerConfig,
+    listener: TcpListener,
+    mut specs: Vec<(ModelSpec, PathBuf)>,
+) -> Result<()> {
+    let page = serve_pages(platform, listener)?;
+    apply(platform, &mut specs).await?;
     crate::output::note(&format!("page     http://{page}/"));
     crate::output::note(&format!("gateway  http://{}/v2/models/MODEL/infer", platform.gateway().address()));
     crate::output::note(&format!("folder   {}", platform.dir().display()));
+    let replica = platform.replica();
+    if replica.shared {
+        let part = if replica.leads { "leads" } else { "stands by" };
+        crate::output::note(&format!("replica  {} {part}", replica.replica));
+    }
     let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut turns = tokio::time::interval(config.every.duration());
+    let mut turns = tokio::time::interval(config.server.every.duration());
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -133,11 +138,30 @@ async fn serve(platform: &Platform, config: &Config, specs: Vec<(ModelSpec, Path
                     // What could not be done is tried again; meanwhile the dead-man switch runs.
                     tracing::error!(%problem, "a turn of the loop failed");
                     tokio::time::sleep(Duration::from_secs(1)).await;
+                } else if !specs.is_empty() && let Err(error) = apply(platform, &mut specs).await {
+                    tracing::error!("{error:#}");
+                    specs.clear();
                 }
             }
         }
     }
     crate::output::note("stopping: requests and writes under way are finished");
+    Ok(())
+}
+
+/// Applies the specs, once this replica leads.
+async fn apply(platform: &Platform, specs: &mut Vec<(ModelSpec, PathBuf)>) -> Result<()> {
+    if !platform.leads() {
+        return Ok(());
+    }
+    for (spec, folder) in std::mem::take(specs) {
+        let applied = platform.apply("up", spec, &folder).await?;
+        let what = if applied.changed { "applied" } else { "unchanged" };
+        crate::output::note(&format!(
+            "{what}  {} ({} reference rows)",
+            applied.model, applied.reference_rows
+        ));
+    }
     Ok(())
 }
 
@@ -157,15 +181,19 @@ fn in_file(problem: steersman_domain::Problem, path: &Path) -> steersman_domain:
     problem.field(format!("{}{place}", path.display()))
 }
 
-/// Serves API and pages of a platform in the background; returns where.
-pub(crate) async fn serve_pages(platform: &Platform, listen: SocketAddr) -> Result<SocketAddr> {
+/// Listens for pages and API.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
     ensure!(
-        listen.ip().is_loopback(),
-        "{listen} can be reached by others, and nobody signs in yet: listen on 127.0.0.1, and put a proxy with sign-in in front"
+        address.ip().is_loopback(),
+        "{address} can be reached by others, and nobody signs in yet: listen on 127.0.0.1, and put a proxy with sign-in in front"
     );
-    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| {
-        format!("cannot listen on {listen}; choose another address with `--listen ADDR:PORT`")
-    })?;
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; choose another address with `--listen ADDR:PORT`")
+    })
+}
+
+/// Serves API and pages of a platform in the background; returns where.
+pub(crate) fn serve_pages(platform: &Platform, listener: TcpListener) -> Result<SocketAddr> {
     let address = listener.local_addr()?;
     let routes = api::router(platform.clone());
     tokio::spawn(async move { axum::serve(listener, routes).await });

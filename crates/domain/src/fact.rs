@@ -58,6 +58,16 @@ pub enum Fact {
         /// Version of the program.
         program: String,
     },
+    /// A replica of the platform took the lead: it decides from here on.
+    #[serde(rename = "lead.taken")]
+    LeadTaken {
+        /// Version of the program.
+        program: String,
+        /// Its name.
+        replica: String,
+        /// How often the lead was taken until then, this time included.
+        term: u64,
+    },
     /// A person declared a model, or changed its spec.
     #[serde(rename = "model.declared")]
     ModelDeclared {
@@ -599,6 +609,7 @@ impl Fact {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::PlatformStarted { .. } => "platform.started",
+            Self::LeadTaken { .. } => "lead.taken",
             Self::ModelDeclared { .. } => "model.declared",
             Self::ReferenceLearnt { .. } => "reference.learnt",
             Self::SignalRaised { .. } => "signal.raised",
@@ -630,7 +641,7 @@ impl Fact {
     /// The model it is about.
     pub fn model(&self) -> Option<&ModelName> {
         match self {
-            Self::PlatformStarted { .. } | Self::ReportIssued { .. } => None,
+            Self::PlatformStarted { .. } | Self::LeadTaken { .. } | Self::ReportIssued { .. } => None,
             Self::ModelDeclared { model, .. }
             | Self::ReferenceLearnt { model, .. }
             | Self::SignalRaised { model, .. }

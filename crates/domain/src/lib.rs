@@ -13,12 +13,14 @@
 //! | estimation of performance | [`estimation::Estimation`] |
 //! | replay of policies | [`tuning::Tuning`] |
 //! | spec | [`ModelSpec`] |
+//! | configuration of a server | [`config::ServerConfig`] |
 //! | fact, entry of the ledger | [`Fact`], [`Entry`] |
 //! | error kind | [`Problem`], [`ErrorKind`] |
 //!
 //! Start reading at [`fact`]: what can be in the ledger is what the platform can do.
 
 pub mod comparison;
+pub mod config;
 pub mod estimation;
 pub mod fact;
 pub mod id;

@@ -635,15 +635,7 @@ fn default_ready_timeout() -> Period {
 impl ModelSpec {
     /// Reads a spec file's text.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let deserializer = toml::Deserializer::parse(text)
-            .map_err(|error| toml_problem(text, error.span(), error.message()))?;
-        let spec: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            let path = error.path().to_string();
-            let inner = error.into_inner();
-            let problem = toml_problem(text, inner.span(), inner.message());
-            let place = problem.field.clone().unwrap_or_default();
-            if path == "." { problem } else { problem.field(format!("{path} ({place})")) }
-        })?;
+        let spec: Self = from_toml(text)?;
         spec.check()?;
         Ok(spec)
     }
@@ -775,6 +767,19 @@ fn check_command(field: &str, command: &[String], placeholders: &[&str]) -> Resu
         }
     }
     Ok(())
+}
+
+/// Reads a TOML file's text; what is refused is named by its key and line.
+pub(crate) fn from_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    let deserializer =
+        toml::Deserializer::parse(text).map_err(|error| toml_problem(text, error.span(), error.message()))?;
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        let problem = toml_problem(text, inner.span(), inner.message());
+        let place = problem.field.clone().unwrap_or_default();
+        if path == "." { problem } else { problem.field(format!("{path} ({place})")) }
+    })
 }
 
 fn toml_problem(text: &str, span: Option<std::ops::Range<usize>>, message: &str) -> Problem {

@@ -199,6 +199,12 @@ impl Gateway {
         self.shared.routes.store(Arc::new(changed));
     }
 
+    /// Forgets all routes: another one serves.
+    pub fn withdraw(&self) {
+        let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.routes.store(Arc::default());
+    }
+
     /// How it splits a model's requests.
     pub fn route(&self, model: &ModelName) -> Option<Route> {
         self.shared.routes.load().get(model).map(|slot| slot.route.clone())

@@ -4,8 +4,9 @@
 //! start and nothing else is stored. Lists are in order of time.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use steersman_domain::fact::{
     ApprovalStep, Evaluation, RolloutOutcome, RolloutPlan, RunTask, SnapshotRequest, TripCause, Verdict,
 };
@@ -21,8 +22,16 @@ pub struct State {
     pub size: u64,
     /// Time of the last entry.
     pub time: Option<Timestamp>,
-    /// Declared models by name.
-    pub models: BTreeMap<ModelName, ModelState>,
+    /// Declared models by name. A copy of the state shares those that have not changed since.
+    #[serde(serialize_with = "models")]
+    pub models: BTreeMap<ModelName, Arc<ModelState>>,
+}
+
+fn models<S: Serializer>(
+    models: &BTreeMap<ModelName, Arc<ModelState>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(models.iter().map(|(name, model)| (name, &**model)))
 }
 
 /// One model.
@@ -483,7 +492,7 @@ impl State {
 
     /// The model of this name.
     pub fn model(&self, name: &ModelName) -> Result<&ModelState, Problem> {
-        self.models.get(name).ok_or_else(|| {
+        self.models.get(name).map(Arc::as_ref).ok_or_else(|| {
             let known: Vec<_> = self.models.keys().map(ModelName::as_str).collect();
             let hint = match known.is_empty() {
                 true => "no model is declared yet: `steersman apply SPEC`".to_owned(),
@@ -500,9 +509,10 @@ impl State {
             return Err(Problem::new(ErrorKind::Corrupt, message));
         }
         match &entry.fact {
-            Fact::PlatformStarted { .. } | Fact::ReportIssued { .. } => {}
+            Fact::PlatformStarted { .. } | Fact::LeadTaken { .. } | Fact::ReportIssued { .. } => {}
             Fact::ModelDeclared { model, spec, folder } => match self.models.get_mut(model) {
                 Some(state) => {
+                    let state = Arc::make_mut(state);
                     state.spec = (**spec).clone();
                     state.folder.clone_from(folder);
                     state.declared_at = entry.time;
@@ -510,13 +520,13 @@ impl State {
                 }
                 None => {
                     let state = ModelState::declared((**spec).clone(), folder.clone(), entry.time, entry.seq);
-                    self.models.insert(model.clone(), state);
+                    self.models.insert(model.clone(), Arc::new(state));
                 }
             },
             fact => {
                 if let Some(name) = fact.model() {
                     let model = self.models.get_mut(name).ok_or_else(|| unknown("model", name))?;
-                    apply_to_model(model, entry)?;
+                    apply_to_model(Arc::make_mut(model), entry)?;
                 }
             }
         }
@@ -529,7 +539,10 @@ impl State {
 fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> {
     let (at, seq) = (entry.time, entry.seq);
     match entry.fact.clone() {
-        Fact::PlatformStarted { .. } | Fact::ReportIssued { .. } | Fact::ModelDeclared { .. } => {}
+        Fact::PlatformStarted { .. }
+        | Fact::LeadTaken { .. }
+        | Fact::ReportIssued { .. }
+        | Fact::ModelDeclared { .. } => {}
         Fact::ReferenceLearnt { digest, rows, labelled, from, to, schema, .. } => {
             model.reference = Some(ReferenceState { digest, rows, labelled, from, to, schema, seq });
         }

@@ -189,6 +189,7 @@ fn words(fact: &Fact) -> Option<(Tone, String, String)> {
             (tone, title.to_owned(), reason.clone())
         }
         Fact::PlatformStarted { .. }
+        | Fact::LeadTaken { .. }
         | Fact::ReportIssued { .. }
         | Fact::SnapshotTaken { .. }
         | Fact::RunFinished { .. }

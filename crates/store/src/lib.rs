@@ -1,30 +1,32 @@
-//! Where things last: the ledger, windows, measurements and monitors' evidence, in SQLite.
+//! Where things last: the ledger, windows, measurements and monitors' evidence, in SQLite or in Postgres.
 //!
-//! [`Store::commit`] is the only way to write: facts, their tiles, the signed root and the rows that belong to them go
-//! into one transaction, which is on disk when it returns. One process owns a folder at a time (a lock file says so).
+//! - [`Store::commit`] is the only way to write: facts, their tiles, the signed root and the rows that belong to them go
+//!   into one transaction, which is on disk when it returns.
+//! - `database` is what differs between the two; everything else is written once, and tested on both.
+//! - `lease` says which of several replicas on one Postgres writes. One process owns a folder at a time (a lock file).
 
 mod commit;
+mod database;
 mod keys;
+mod lease;
 mod read;
 mod verify;
 
 pub use commit::{Batch, Draft, MonitorState, WindowRow};
+pub use lease::Leader;
 pub use read::MeasurementQuery;
-pub use verify::verify_dir;
+pub use verify::{verify, verify_dir};
 
 use commit::Writer;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use database::Pool;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
-use steersman_domain::{ErrorKind, Problem};
+use steersman_domain::Problem;
+use steersman_domain::config::StoreSection;
 use tokio::sync::Mutex;
-
-const DATABASE: &str = "steersman.db";
 
 /// An open store; clones share it.
 #[derive(Clone)]
@@ -34,8 +36,12 @@ pub struct Store {
 
 struct Inner {
     dir: PathBuf,
-    pool: SqlitePool,
+    pool: Pool,
     writer: Mutex<Writer>,
+    /// How long the lead lasts when it is not renewed.
+    lease: Duration,
+    /// The term in which this process took the lead; 0 where it never did.
+    term: AtomicI64,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -43,31 +49,38 @@ struct Inner {
 impl Store {
     /// Opens the store in `dir`, which is made if it is not there.
     pub async fn open(dir: &Path) -> Result<Self, Problem> {
+        Self::open_as(dir, &StoreSection::default()).await
+    }
+
+    /// Opens a store as `section` says. What belongs to this process alone is in `dir`, which is made if it is not there.
+    pub async fn open_as(dir: &Path, section: &StoreSection) -> Result<Self, Problem> {
         std::fs::create_dir_all(dir).map_err(|error| Problem::io("make the folder", dir, &error))?;
         let lock = lock(dir)?;
-        let signer = keys::load_or_make(dir)?;
-        let options = SqliteConnectOptions::new()
-            .filename(dir.join(DATABASE))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // Every commit is on disk before it is acknowledged.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10));
-        let pool =
-            SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(problem)?;
-        migrator().run(&pool).await.map_err(|error| {
-            Problem::internal(format!("the database cannot be brought up to date: {error}"))
-                .hint("a newer Steersman wrote it; use that one")
-        })?;
-        let writer = Writer::restore(&pool, signer).await?;
-        Ok(Self {
-            inner: Arc::new(Inner { dir: dir.to_owned(), pool, writer: Mutex::new(writer), _lock: lock }),
-        })
+        let pool = Pool::open(dir, section).await?;
+        let mut snapshot = pool.begin().await?;
+        let begun = commit::checkpoint(&mut snapshot).await?.is_some();
+        let signer = keys::signer(dir, section.key_file.as_deref(), begun)?;
+        let writer = Writer::restore(&mut snapshot, signer).await?;
+        drop(snapshot);
+        let inner = Inner {
+            dir: dir.to_owned(),
+            pool,
+            writer: Mutex::new(writer),
+            lease: section.lease.duration(),
+            term: AtomicI64::new(0),
+            _lock: lock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.inner.dir
+    }
+
+    /// How long the lead lasts when it is not renewed.
+    pub fn lease(&self) -> Duration {
+        self.inner.lease
     }
 
     /// Ends all connections; what was committed stays.
@@ -82,24 +95,6 @@ impl std::fmt::Debug for Store {
     }
 }
 
-fn migrator() -> Migrator {
-    let first = include_str!("../migrations/1_ledger_and_telemetry.sql");
-    let second = include_str!("../migrations/2_segments.sql");
-    let migration = |version, name: &'static str, sql: &'static str| {
-        Migration::new(
-            version,
-            name.into(),
-            MigrationType::Simple,
-            sqlx::SqlSafeStr::into_sql_str(sql),
-            false,
-        )
-    };
-    Migrator::with_migrations(vec![
-        migration(1, "ledger and telemetry", first),
-        migration(2, "segments", second),
-    ])
-}
-
 fn lock(dir: &Path) -> Result<File, Problem> {
     let path = dir.join("lock");
     let file = File::create(&path).map_err(|error| Problem::io("make", &path, &error))?;
@@ -111,16 +106,4 @@ fn lock(dir: &Path) -> Result<File, Problem> {
         }
         Err(TryLockError::Error(error)) => Err(Problem::io("lock", &path, &error)),
     }
-}
-
-/// What a database error means.
-fn problem(error: sqlx::Error) -> Problem {
-    let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-    // https://www.sqlite.org/rescode.html: 13 is SQLITE_FULL, 11 SQLITE_CORRUPT, 26 SQLITE_NOTADB.
-    let kind = match code.as_deref() {
-        Some("13") => ErrorKind::NoSpace,
-        Some("11" | "26") => ErrorKind::Corrupt,
-        _ => ErrorKind::Internal,
-    };
-    Problem::new(kind, format!("the database failed: {error}"))
 }

@@ -1,8 +1,8 @@
 //! Reading: entries, tiles, the checkpoint, windows, measurements, monitors' evidence.
 
-use crate::{MonitorState, Store, WindowRow, problem};
+use crate::database::{on, problem};
+use crate::{MonitorState, Store, WindowRow};
 use jiff::Timestamp;
-use sqlx::Row as _;
 use steersman_domain::time::{from_micros, micros};
 use steersman_domain::{Entry, ErrorKind, Measurement, ModelName, MonitorKind, Problem, Window};
 use steersman_ledger::leaf::decode;
@@ -21,33 +21,35 @@ pub struct MeasurementQuery {
 impl Store {
     /// Up to `limit` entries from position `from` on.
     pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<Entry>, Problem> {
-        let rows = sqlx::query("SELECT seq, leaf FROM ledger_entries WHERE seq >= ? ORDER BY seq LIMIT ?")
-            .bind(from.cast_signed())
-            .bind(i64::from(limit))
-            .fetch_all(&self.inner.pool)
-            .await
-            .map_err(problem)?;
-        rows.iter()
-            .map(|row| decode(row.get::<i64, _>(0).cast_unsigned(), &row.get::<Vec<u8>, _>(1)))
-            .collect()
+        let rows: Vec<(i64, Vec<u8>)> = on!(&self.inner.pool, pool => {
+            sqlx::query_as("SELECT seq, leaf FROM ledger_entries WHERE seq >= $1 ORDER BY seq LIMIT $2")
+                .bind(from.cast_signed())
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await
+        })
+        .map_err(problem)?;
+        rows.iter().map(|(seq, leaf)| decode(seq.cast_unsigned(), leaf)).collect()
     }
 
     /// The signed root; none while the ledger is empty.
     pub async fn checkpoint(&self) -> Result<Option<String>, Problem> {
-        sqlx::query_scalar("SELECT note FROM ledger_checkpoint")
-            .fetch_optional(&self.inner.pool)
-            .await
-            .map_err(problem)
+        on!(&self.inner.pool, pool => {
+            sqlx::query_scalar("SELECT note FROM ledger_checkpoint").fetch_optional(pool).await
+        })
+        .map_err(problem)
     }
 
     /// The hashes of a tile.
     pub async fn tile(&self, level: u8, position: u64) -> Result<Option<Vec<u8>>, Problem> {
-        sqlx::query_scalar("SELECT hashes FROM ledger_tiles WHERE level = ? AND position = ?")
-            .bind(i64::from(level))
-            .bind(position.cast_signed())
-            .fetch_optional(&self.inner.pool)
-            .await
-            .map_err(problem)
+        on!(&self.inner.pool, pool => {
+            sqlx::query_scalar("SELECT hashes FROM ledger_tiles WHERE level = $1 AND position = $2")
+                .bind(i64::from(level))
+                .bind(position.cast_signed())
+                .fetch_optional(pool)
+                .await
+        })
+        .map_err(problem)
     }
 
     /// Measurements of all records of a model, newest window first.
@@ -75,66 +77,70 @@ impl Store {
         query: &MeasurementQuery,
         segment: Option<&str>,
     ) -> Result<Vec<Measurement>, Problem> {
-        let rows = sqlx::query_scalar::<_, String>(
-            "SELECT measurement FROM measurements
-             WHERE model = ? AND (? IS NULL OR monitor = ?) AND start >= ? AND IFNULL(segment = ?, segment <> '')
-             ORDER BY start DESC, monitor, segment, subject LIMIT ?",
-        )
-        .bind(model.as_str().to_owned())
-        .bind(query.monitor.map(MonitorKind::as_str))
-        .bind(query.monitor.map(MonitorKind::as_str))
-        .bind(query.since.map_or(i64::MIN, micros))
-        .bind(segment.map(str::to_owned))
-        .bind(i64::from(query.limit))
-        .fetch_all(&self.inner.pool)
-        .await
+        let rows: Vec<String> = on!(&self.inner.pool, pool => {
+            sqlx::query_scalar(
+                "SELECT measurement FROM measurements
+                 WHERE model = $1 AND ($2 IS NULL OR monitor = $2) AND start >= $3
+                   AND COALESCE(segment = $5, segment <> '')
+                 ORDER BY start DESC, monitor, segment, subject LIMIT $4",
+            )
+            .bind(model.as_str().to_owned())
+            .bind(query.monitor.map(MonitorKind::as_str))
+            .bind(query.since.map_or(i64::MIN, micros))
+            .bind(i64::from(query.limit))
+            .bind(segment.map(str::to_owned))
+            .fetch_all(pool)
+            .await
+        })
         .map_err(problem)?;
         rows.iter().map(|json| parse(json, "a measurement")).collect()
     }
 
     /// Profiled windows of a model from `since` on, oldest first, without their profiles.
     pub async fn windows(&self, model: &ModelName, since: Timestamp) -> Result<Vec<WindowRow>, Problem> {
-        let rows = sqlx::query(
-            "SELECT start, finish, revision, rows FROM windows WHERE model = ? AND start >= ? ORDER BY start",
-        )
-        .bind(model.as_str().to_owned())
-        .bind(micros(since))
-        .fetch_all(&self.inner.pool)
-        .await
+        let rows: Vec<(i64, i64, i64, i64)> = on!(&self.inner.pool, pool => {
+            sqlx::query_as(
+                "SELECT start, finish, revision, rows FROM windows WHERE model = $1 AND start >= $2 ORDER BY start",
+            )
+            .bind(model.as_str().to_owned())
+            .bind(micros(since))
+            .fetch_all(pool)
+            .await
+        })
         .map_err(problem)?;
-        let row = |row: &sqlx::sqlite::SqliteRow| WindowRow {
+        let row = |(start, finish, revision, rows): (i64, i64, i64, i64)| WindowRow {
             model: model.clone(),
-            window: Window { start: from_micros(row.get(0)), end: from_micros(row.get(1)) },
-            revision: u32::try_from(row.get::<i64, _>(2)).unwrap_or(u32::MAX),
-            rows: row.get::<i64, _>(3).cast_unsigned(),
+            window: Window { start: from_micros(start), end: from_micros(finish) },
+            revision: u32::try_from(revision).unwrap_or(u32::MAX),
+            rows: rows.cast_unsigned(),
             profile: String::new(),
         };
-        Ok(rows.iter().map(row).collect())
+        Ok(rows.into_iter().map(row).collect())
     }
 
     /// The profile of a window, as JSON.
     pub async fn profile(&self, model: &ModelName, start: Timestamp) -> Result<Option<String>, Problem> {
-        sqlx::query_scalar("SELECT profile FROM windows WHERE model = ? AND start = ?")
-            .bind(model.as_str().to_owned())
-            .bind(micros(start))
-            .fetch_optional(&self.inner.pool)
-            .await
-            .map_err(problem)
+        on!(&self.inner.pool, pool => {
+            sqlx::query_scalar("SELECT profile FROM windows WHERE model = $1 AND start = $2")
+                .bind(model.as_str().to_owned())
+                .bind(micros(start))
+                .fetch_optional(pool)
+                .await
+        })
+        .map_err(problem)
     }
 
     /// The evidence of a model's monitors.
     pub async fn monitor_states(&self, model: &ModelName) -> Result<Vec<MonitorState>, Problem> {
-        let rows = sqlx::query("SELECT name, state FROM monitor_states WHERE model = ? ORDER BY name")
-            .bind(model.as_str().to_owned())
-            .fetch_all(&self.inner.pool)
-            .await
-            .map_err(problem)?;
-        let row = |row: &sqlx::sqlite::SqliteRow| MonitorState {
-            model: model.clone(),
-            name: row.get(0),
-            state: row.get(1),
-        };
-        Ok(rows.iter().map(row).collect())
+        let rows: Vec<(String, String)> = on!(&self.inner.pool, pool => {
+            sqlx::query_as("SELECT name, state FROM monitor_states WHERE model = $1 ORDER BY name")
+                .bind(model.as_str().to_owned())
+                .fetch_all(pool)
+                .await
+        })
+        .map_err(problem)?;
+        let row = |(name, state)| MonitorState { model: model.clone(), name, state };
+        Ok(rows.into_iter().map(row).collect())
     }
 }
 

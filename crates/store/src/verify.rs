@@ -1,70 +1,80 @@
-//! Checks a folder's ledger offline, without writing to it.
+//! Checks a ledger without a platform, and without writing to it.
 
-use crate::{DATABASE, keys, problem};
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use crate::commit::checkpoint;
+use crate::database::{FILE, Pool, on, problem};
+use crate::keys;
 use std::collections::HashMap;
 use std::path::Path;
+use steersman_domain::config::{Database, StoreSection};
 use steersman_domain::{ErrorKind, Problem};
 use steersman_ledger::verify::{LogVerifier, Verified};
 
 /// How many leaves are read at a time.
 const CHUNK: i64 = 10_000;
 
-/// Verifies the ledger in `dir` with `verifier_key`; without one, with the key that lies beside the ledger, which shows
-/// damage but not the work of somebody who holds the signing key.
+/// Verifies the ledger in the folder `dir`; see [`verify`].
 pub async fn verify_dir(dir: &Path, verifier_key: Option<&str>) -> Result<Verified, Problem> {
-    let database = dir.join(DATABASE);
-    if !database.exists() {
+    verify(dir, &StoreSection::default(), verifier_key).await
+}
+
+/// Verifies the ledger of a deployment with `verifier_key`; without one, with the key that lies in the folder `dir`, which
+/// shows damage but not the work of somebody who holds the signing key.
+pub async fn verify(
+    dir: &Path,
+    section: &StoreSection,
+    verifier_key: Option<&str>,
+) -> Result<Verified, Problem> {
+    if section.database == Database::Sqlite && !dir.join(FILE).exists() {
         return Err(Problem::not_found(format!("there is no ledger in `{}`", dir.display()))
-            .hint("name the platform's folder with `--dir`"));
+            .hint("name the platform's folder with `--dir`, or its configuration with `--config`"));
     }
     let key = match verifier_key {
         Some(key) => key.to_owned(),
         None => {
-            let path = dir.join("keys").join(keys::PUBLIC);
+            let path = dir.join(keys::FOLDER).join(keys::PUBLIC);
             std::fs::read_to_string(&path).map_err(|error| Problem::io("read", &path, &error))?
         }
     };
-    let options = SqliteConnectOptions::new().filename(database).read_only(true);
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(problem)?;
+    let pool = Pool::open_to_read(dir, section).await?;
+    let verified = check(&pool, &key).await;
+    pool.close().await;
+    verified
+}
+
+async fn check(pool: &Pool, key: &str) -> Result<Verified, Problem> {
     // One snapshot of the database, even while a platform writes to it.
-    let mut snapshot = pool.begin().await.map_err(problem)?;
-    let note: Option<String> = sqlx::query_scalar("SELECT note FROM ledger_checkpoint")
-        .fetch_optional(&mut *snapshot)
-        .await
-        .map_err(problem)?;
+    let mut snapshot = pool.snapshot().await?;
+    let note = checkpoint(&mut snapshot).await?;
     let note = note.ok_or_else(|| Problem::new(ErrorKind::Corrupt, "the ledger has no checkpoint"))?;
-    let tiles: HashMap<(u8, u64), Vec<u8>> = sqlx::query("SELECT level, position, hashes FROM ledger_tiles")
-        .fetch_all(&mut *snapshot)
-        .await
-        .map_err(problem)?
-        .iter()
-        .map(|row| {
-            let level = u8::try_from(row.get::<i64, _>(0)).unwrap_or(u8::MAX);
-            ((level, row.get::<i64, _>(1).cast_unsigned()), row.get(2))
+    let rows: Vec<(i64, i64, Vec<u8>)> = on!(&mut snapshot, snapshot => {
+        sqlx::query_as("SELECT level, position, hashes FROM ledger_tiles").fetch_all(&mut **snapshot).await
+    })
+    .map_err(problem)?;
+    let tiles: HashMap<(u8, u64), Vec<u8>> = rows
+        .into_iter()
+        .map(|(level, position, hashes)| {
+            ((u8::try_from(level).unwrap_or(u8::MAX), position.cast_unsigned()), hashes)
         })
         .collect();
     let tile = |level, position| Ok(tiles.get(&(level, position)).cloned());
-    let mut verifier = LogVerifier::new(&key, &note)?;
+    let mut verifier = LogVerifier::new(key, &note)?;
     let mut next = 0i64;
     loop {
-        let leaves = sqlx::query("SELECT leaf FROM ledger_entries WHERE seq >= ? ORDER BY seq LIMIT ?")
-            .bind(next)
-            .bind(CHUNK)
-            .fetch_all(&mut *snapshot)
-            .await
-            .map_err(problem)?;
+        let leaves: Vec<Vec<u8>> = on!(&mut snapshot, snapshot => {
+            sqlx::query_scalar("SELECT leaf FROM ledger_entries WHERE seq >= $1 ORDER BY seq LIMIT $2")
+                .bind(next)
+                .bind(CHUNK)
+                .fetch_all(&mut **snapshot)
+                .await
+        })
+        .map_err(problem)?;
         if leaves.is_empty() {
             break;
         }
-        for row in &leaves {
-            verifier.leaf(&row.get::<Vec<u8>, _>(0), tile)?;
+        for leaf in &leaves {
+            verifier.leaf(leaf, tile)?;
             next += 1;
         }
     }
-    let verified = verifier.finish(tile);
-    drop(snapshot);
-    pool.close().await;
-    verified
+    verifier.finish(tile)
 }

@@ -108,6 +108,11 @@ impl Watcher {
         Self { log, store, models: Mutex::default() }
     }
 
+    /// Lets go of all models; [`Watcher::load`] takes them up again from what is in the store.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+
     /// Takes a model up, or goes on with another reference. What was measured before is found in the store.
     pub async fn load(
         &self,

@@ -79,15 +79,16 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     let text = flights::spec(args.seed)?;
     std::fs::write(work.join("flight-delay.toml"), &text)?;
     let spec = ModelSpec::parse(&text)?;
+    let listener = crate::up::listen(args.listen).await?;
     let options = Options {
-        dir: dir.clone(),
         gateway: args.gateway,
         clock: Clock::stepped(flights::start()),
         // The replay beats every step; a training may take longer than one.
         dead_man: Duration::from_secs(60),
+        ..Options::alone(dir.clone())
     };
     let platform = Platform::open(options).await?;
-    let page = crate::up::serve_pages(&platform, args.listen).await?;
+    let page = crate::up::serve_pages(&platform, listener)?;
     let mut teller = Teller::new(&name);
     teller.line(&format!("page     http://{page}/"));
     teller.line(&format!("gateway  http://{}/v2/models/{name}/infer", platform.gateway().address()));

@@ -7,6 +7,7 @@ mod compare;
 mod demo;
 mod estimate;
 mod platform;
+mod replicas;
 mod tune;
 
 use std::process::{Command, Output};

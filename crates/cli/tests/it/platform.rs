@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running platform.
-struct Up {
-    child: Child,
-    page: String,
-    gateway: String,
+pub(crate) struct Up {
+    pub(crate) child: Child,
+    pub(crate) page: String,
+    pub(crate) gateway: String,
 }
 
 impl Up {
@@ -22,6 +22,11 @@ impl Up {
         if let Some(spec) = spec {
             command.arg("--apply").arg(spec);
         }
+        Self::from(command)
+    }
+
+    /// Starts `steersman up` as `command` says, and waits until it is up.
+    pub(crate) fn from(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut find = |label: &str| loop {
@@ -35,12 +40,12 @@ impl Up {
         Self { child, page, gateway: gateway.split("/v2/").next().unwrap().to_owned() }
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    fn call(&self, method: reqwest::Method, url: &str, kind: &str, body: String) -> (u16, Value) {
+    pub(crate) fn call(&self, method: reqwest::Method, url: &str, kind: &str, body: String) -> (u16, Value) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let request = reqwest::Client::new().request(method, url).header("content-type", kind).body(body);
@@ -49,7 +54,7 @@ impl Up {
         })
     }
 
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         self.call(
             reqwest::Method::GET,
             &format!("{}/api/v1{path}", self.page),
@@ -59,7 +64,7 @@ impl Up {
         .1
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.call(
             reqwest::Method::POST,
             &format!("{}/api/v1{path}", self.page),
@@ -68,7 +73,7 @@ impl Up {
         )
     }
 
-    fn lines(&self, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn lines(&self, path: &str, body: &str) -> (u16, Value) {
         self.call(
             reqwest::Method::POST,
             &format!("{}/api/v1{path}", self.page),
@@ -78,7 +83,7 @@ impl Up {
     }
 
     /// Waits until something is so.
-    fn wait<T>(&self, what: &str, check: impl Fn(&Self) -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&self, what: &str, check: impl Fn(&Self) -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(found) = check(self) {
@@ -107,7 +112,7 @@ impl Drop for Up {
 }
 
 /// A folder with data and a spec whose training command is `train`.
-fn project(train: Option<&str>) -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn project(train: Option<&str>) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let mut data = "id,time,calls,plan,churned\n".to_owned();
     for row in 0..600 {
@@ -141,11 +146,11 @@ fn project(train: Option<&str>) -> (tempfile::TempDir, PathBuf) {
     (dir, spec)
 }
 
-fn champion(up: &Up) -> Option<String> {
+pub(crate) fn champion(up: &Up) -> Option<String> {
     up.get("/models/churn")["summary"]["champion"].as_str().map(str::to_owned)
 }
 
-fn record(id: &str) -> String {
+pub(crate) fn record(id: &str) -> String {
     json!({"id": id, "time": "2026-02-01T00:00:00Z", "features": {"calls": 3, "plan": "a"}, "score": 0.4})
         .to_string()
 }

@@ -14,10 +14,14 @@ pub use problem::ApiProblem;
 
 use crate::Platform;
 use crate::pages;
+use crate::platform::Replica;
+use axum::Json;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
-use axum::{Json, extract::State};
+use serde::Deserialize;
 use serde_json::json;
 
 /// The largest body, in bytes, after unpacking.
@@ -27,6 +31,7 @@ pub const LARGEST_BODY: usize = 64 << 20;
 pub fn router(platform: Platform) -> Router {
     let api = Router::new()
         .route("/state", get(models::state))
+        .route("/replica", get(replica))
         .route("/models", get(models::list).post(models::apply))
         .route("/models/{model}", get(models::show))
         .route("/models/{model}/measurements", get(models::measurements))
@@ -55,8 +60,36 @@ pub fn router(platform: Platform) -> Router {
         .with_state(platform)
 }
 
-async fn ready(State(platform): State<Platform>) -> Json<serde_json::Value> {
-    Json(json!({"ready": true, "entries": platform.state().size}))
+/// Which part this replica plays, and who leads.
+async fn replica(State(platform): State<Platform>) -> Json<Replica> {
+    Json(platform.replica())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadyFor {
+    role: Option<Role>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Role {
+    Leader,
+}
+
+/// Ready to take telemetry in and to show pages; with `?role=leader`, ready to decide and to serve through its gateway.
+async fn ready(
+    State(platform): State<Platform>,
+    Query(wanted): Query<ReadyFor>,
+) -> (StatusCode, Json<serde_json::Value>) {
+    let Replica { replica, leads, leader, .. } = platform.replica();
+    let ready = leads || wanted.role.is_none();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let entries = platform.state().size;
+    let role = if leads { "leader" } else { "standby" };
+    let body =
+        json!({"ready": ready, "entries": entries, "replica": replica, "role": role, "leader": leader});
+    (status, Json(body))
 }
 
 /// Steersman's own numbers, in the Prometheus text format.
@@ -68,6 +101,7 @@ async fn metrics(State(platform): State<Platform>) -> String {
         let _ = writeln!(text, "steersman_{name}{labels} {value}");
     };
     line("ledger_entries", "", state.size);
+    line("leads", "", u64::from(platform.leads()));
     line("capture_failures_total", "", platform.capture_failures());
     for name in state.models.keys() {
         let labels = format!("{{model=\"{name}\"}}");

@@ -2,6 +2,7 @@
 
 use crate::Platform;
 use crate::api::ApiProblem;
+use crate::platform::Replica;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
@@ -83,6 +84,7 @@ struct Overview {
     headline: String,
     clock: String,
     size: u64,
+    lead: String,
     cards: Vec<Card>,
     events: Vec<Event>,
 }
@@ -118,9 +120,22 @@ async fn overview_body(platform: &Platform) -> Result<String, Problem> {
         headline: headline(&state),
         clock: platform.now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         size: state.size,
+        lead: lead(&platform.replica()),
         cards: cards.collect(),
         events,
     })
+}
+
+/// Who decides, in a few words; nothing where there is only one.
+fn lead(replica: &Replica) -> String {
+    match &replica.leader {
+        _ if !replica.shared => String::new(),
+        _ if replica.leads => format!("{} leads", replica.replica),
+        Some(leader) => {
+            format!("{} stands by, {} leads: {}", replica.replica, leader.replica, leader.address)
+        }
+        None => format!("{} stands by, and nobody leads", replica.replica),
+    }
 }
 
 async fn overview(State(platform): State<Platform>) -> Shown {

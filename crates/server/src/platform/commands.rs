@@ -32,6 +32,7 @@ pub struct Registration {
 impl Platform {
     /// Declares a model, or changes its spec. `folder` is where its commands run and what relative paths start from.
     pub async fn apply(&self, by: &str, spec: ModelSpec, folder: &Path) -> Result<Applied, Problem> {
+        self.must_lead()?;
         let name = spec.model.name.clone();
         let path = folder.join(&spec.data.reference);
         let (reading, read_spec) = (path.clone(), spec.clone());
@@ -96,6 +97,7 @@ impl Platform {
         model: &ModelName,
         registration: Registration,
     ) -> Result<Version, Problem> {
+        self.must_lead()?;
         let state = self.state();
         let version = state.model(model)?.next_version();
         let to = self.artifact_path(model, version, None);

@@ -5,6 +5,7 @@
 //! - `ingest` takes records, labels and the gateway's captures in.
 //! - `steer` is one turn of the loop: watch, decide, write facts, act.
 //! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
+//! - `lead` says which of several replicas decides; the others follow the facts that it writes.
 //! - `commands` is what people ask for: apply a spec, register a version, approve; `report` writes reports.
 //!
 //! INVARIANT: facts are written under one lock, and the state in memory is the fold of exactly the facts on disk.
@@ -13,6 +14,7 @@ mod clock;
 mod commands;
 mod ingest;
 mod jobs;
+mod lead;
 mod report;
 mod routes;
 mod steer;
@@ -20,6 +22,7 @@ mod steer;
 pub use clock::Clock;
 pub use commands::{Applied, Registration};
 pub use ingest::{Ingested, Rejection};
+pub use lead::Replica;
 
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
@@ -30,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use steersman_act::server::Servers;
 use steersman_decide::{Intent, Judge};
+use steersman_domain::config::StoreSection;
 use steersman_domain::{Actor, Entry, Fact, ModelName, ModelSpec, Problem, RolloutId, RunId, Version};
 use steersman_gateway::Gateway;
 use steersman_ledger::state::{ModelState, State};
@@ -46,14 +50,41 @@ const CAPTURE_QUEUE: usize = 10_000;
 /// What a platform is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where everything lasts.
+    /// The folder of this process.
     pub dir: PathBuf,
+    /// Which database holds the ledger.
+    pub store: StoreSection,
+    /// The folder of records.
+    pub records: PathBuf,
+    /// The folder of references, snapshots and trained versions; replicas share it.
+    pub artifacts: PathBuf,
+    /// Name of this replica.
+    pub name: String,
+    /// Where its pages and API are.
+    pub address: String,
     /// Where the gateway listens.
     pub gateway: SocketAddr,
     /// Where the time comes from.
     pub clock: Clock,
     /// After how long without a judge the gateway takes a candidate's traffic away.
     pub dead_man: Duration,
+}
+
+impl Options {
+    /// A platform that owns `dir` alone, with everything in it.
+    pub fn alone(dir: PathBuf) -> Self {
+        Self {
+            store: StoreSection::default(),
+            records: dir.join("records"),
+            artifacts: dir.join("models"),
+            name: "steersman".to_owned(),
+            address: String::new(),
+            gateway: SocketAddr::from(([127, 0, 0, 1], 7701)),
+            clock: Clock::System,
+            dead_man: Duration::from_secs(30),
+            dir,
+        }
+    }
 }
 
 /// A running platform; clones share it.
@@ -64,6 +95,9 @@ pub struct Platform {
 
 struct Inner {
     dir: PathBuf,
+    artifacts: PathBuf,
+    name: String,
+    address: String,
     clock: Clock,
     store: Store,
     log: RecordLog,
@@ -72,6 +106,7 @@ struct Inner {
     watcher: Watcher,
     state: RwLock<Arc<State>>,
     writer: tokio::sync::Mutex<()>,
+    lead: Mutex<lead::Lead>,
     models: Mutex<BTreeMap<ModelName, Live>>,
     jobs: Mutex<HashMap<RunId, JoinHandle<()>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -97,22 +132,12 @@ struct Live {
 }
 
 impl Platform {
-    /// Brings a platform up on `options.dir`, which is made if it is not there.
+    /// Brings a platform up on `options.dir`, which is made if it is not there. It leads if no other replica does.
     pub async fn open(options: Options) -> Result<Self, Problem> {
-        let store = Store::open(&options.dir).await?;
-        let mut state = State::default();
-        loop {
-            let entries = store.entries(state.size, 1_000).await?;
-            if entries.is_empty() {
-                break;
-            }
-            for entry in &entries {
-                state.apply(entry)?;
-            }
-        }
+        let store = Store::open_as(&options.dir, &options.store).await?;
         let servers = Servers::new(options.dir.join("servers"));
         servers.reap_orphans();
-        let records = options.dir.join("records");
+        let records = options.records;
         let log = blocking(move || RecordLog::open(&records)).await?;
         let (captures, queue) = mpsc::channel(CAPTURE_QUEUE);
         let gateway_config = steersman_gateway::Config {
@@ -125,14 +150,18 @@ impl Platform {
         let platform = Self {
             inner: Arc::new(Inner {
                 dir: options.dir,
+                artifacts: options.artifacts,
+                name: options.name,
+                address: options.address,
                 clock: options.clock,
                 store,
                 log,
                 gateway,
                 servers,
                 watcher,
-                state: RwLock::new(Arc::new(state)),
+                state: RwLock::default(),
                 writer: tokio::sync::Mutex::new(()),
+                lead: Mutex::default(),
                 models: Mutex::new(BTreeMap::new()),
                 jobs: Mutex::new(HashMap::new()),
                 tasks: Mutex::new(Vec::new()),
@@ -140,14 +169,10 @@ impl Platform {
                 capture_failures: AtomicU64::new(0),
             }),
         };
-        let models: Vec<ModelName> = platform.state().models.keys().cloned().collect();
-        for model in &models {
-            platform.load_model(model).await?;
-        }
+        platform.follow().await?;
+        platform.start_keeping();
         platform.start_capture(queue);
-        platform
-            .write("act", Fact::PlatformStarted { program: env!("CARGO_PKG_VERSION").to_owned() })
-            .await?;
+        platform.lead().await?;
         Ok(platform)
     }
 
@@ -200,18 +225,26 @@ impl Platform {
             }
         }
         self.inner.servers.stop_all().await;
+        self.let_go().await;
         self.inner.store.close().await;
     }
 
     /// Writes facts, with rows that belong to them, in one transaction, and folds them into the state.
-    async fn commit(&self, batch: Batch) -> Result<Vec<Entry>, Problem> {
+    async fn commit(&self, mut batch: Batch) -> Result<Vec<Entry>, Problem> {
         let _writing = self.inner.writer.lock().await;
-        let entries = self.inner.store.commit(self.now(), batch).await?;
-        let mut state = (*self.state()).clone();
-        for entry in &entries {
-            state.apply(entry)?;
-        }
-        *self.inner.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        self.must_lead()?;
+        batch.after = Some(self.state().size);
+        let entries = match self.inner.store.commit(self.now(), batch).await {
+            Ok(entries) => entries,
+            Err(problem) => {
+                // Where the answer of the database was lost the facts may be there all the same.
+                if let Err(unread) = self.read_on().await {
+                    tracing::warn!(problem = %unread, "the ledger was not read on");
+                }
+                return Err(problem);
+            }
+        };
+        self.fold(&entries)?;
         for entry in &entries {
             tracing::info!(seq = entry.seq, kind = entry.fact.kind(), model = ?entry.fact.model().map(ModelName::as_str), "fact");
         }
@@ -355,7 +388,7 @@ impl Platform {
     // Where a model's files lie.
 
     fn model_dir(&self, name: &ModelName) -> PathBuf {
-        self.inner.dir.join("models").join(name.as_str())
+        self.inner.artifacts.join(name.as_str())
     }
 
     fn run_dir(&self, name: &ModelName, run: &RunId) -> PathBuf {

@@ -39,6 +39,7 @@ impl Platform {
         if name != "health" {
             return Err(Problem::not_found(format!("there is no report `{name}`")).hint("there is `health`"));
         }
+        self.must_lead()?;
         let state = self.state();
         let mut telemetry = BTreeMap::new();
         for model in state.models.keys() {

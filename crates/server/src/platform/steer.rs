@@ -11,9 +11,19 @@ use steersman_store::{Batch, MeasurementQuery};
 const MOST_ROUNDS: usize = 32;
 
 impl Platform {
-    /// One turn of the loop. Returns whether anything happened.
+    /// One turn of the loop; on a replica that stands by, a look at what the leader wrote. Returns whether anything
+    /// happened.
     pub async fn tick(&self) -> Result<bool, Problem> {
         let before = self.state().size;
+        if self.lead().await? {
+            self.turn().await?;
+        } else {
+            self.follow().await?;
+        }
+        Ok(self.state().size != before)
+    }
+
+    async fn turn(&self) -> Result<(), Problem> {
         let names: Vec<ModelName> = self.state().models.keys().cloned().collect();
         for name in &names {
             self.catch_up(name).await?;
@@ -44,7 +54,7 @@ impl Platform {
         self.start_jobs(&names);
         // Only a turn that went well shows that there is a judge.
         self.inner.gateway.heartbeat();
-        Ok(self.state().size != before)
+        Ok(())
     }
 
     /// Turns the loop until nothing is left to do: no job runs and a turn changes nothing. For replays and tests, whose

@@ -1,58 +1,46 @@
-//! The store through its public face: durable, one owner, every flipped byte found.
+//! The store through its public face, the same on both databases: durable, one writer, every flipped byte found.
+//!
+//! On Postgres where `STEERSMAN_TEST_POSTGRES` says the URL of one that tests may write to; `cargo xtask test` starts one.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use std::path::Path;
-use steersman_domain::{Actor, ErrorKind, Fact};
-use steersman_store::{Batch, Draft, MonitorState, Store, verify_dir};
+mod lease;
+mod place;
+mod upgrade;
 
-fn started(count: usize) -> Batch {
-    let draft = |number: usize| Draft {
-        actor: Actor::Platform("act".to_owned()),
-        because: Vec::new(),
-        fact: Fact::PlatformStarted { program: format!("test {number}") },
-    };
-    Batch { drafts: (0..count).map(draft).collect(), ..Batch::default() }
-}
+use place::{Place, both, started};
+use std::collections::BTreeMap;
+use steersman_domain::{ErrorKind, Fact, Measurement, ModelName, MonitorKind, Period, Reading, Window};
+use steersman_store::{MeasurementQuery, MonitorState, WindowRow};
 
-async fn filled(dir: &Path, count: usize) {
-    let store = Store::open(dir).await.unwrap();
-    store.commit(jiff::Timestamp::UNIX_EPOCH, started(count)).await.unwrap();
-    store.close().await;
-}
+both!(
+    entries_survive_and_go_on_counting,
+    a_second_owner_of_a_folder_is_refused,
+    a_batch_that_does_not_fit_leaves_nothing_behind,
+    a_batch_decided_on_an_older_ledger_is_refused,
+    what_is_written_again_replaces_what_was,
+    verification_finds_a_changed_entry_tile_or_checkpoint,
+    a_ledger_goes_on_with_its_own_key_alone,
+);
 
-async fn change(dir: &Path, sql: &'static str) {
-    let options = SqliteConnectOptions::new().filename(dir.join("steersman.db"));
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let changed = sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected();
-    assert_eq!(changed, 1, "{sql}");
-    connection.close().await.unwrap();
-}
+const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
 
-#[tokio::test]
-async fn entries_survive_and_go_on_counting() {
-    let dir = tempfile::tempdir().unwrap();
-    filled(dir.path(), 300).await;
-    let store = Store::open(dir.path()).await.unwrap();
-    let entries = store.commit(jiff::Timestamp::UNIX_EPOCH, started(2)).await.unwrap();
+async fn entries_survive_and_go_on_counting(place: Place) {
+    place.filled(300).await;
+    let store = place.open().await;
+    let entries = store.commit(NOW, started(2)).await.unwrap();
     assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [300, 301]);
     assert_eq!(store.entries(298, 10).await.unwrap().len(), 4);
-    assert_eq!(verify_dir(dir.path(), None).await.unwrap().size, 302);
+    assert_eq!(place.verify().await.unwrap(), 302);
 }
 
-#[tokio::test]
-async fn a_second_owner_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let _first = Store::open(dir.path()).await.unwrap();
-    assert_eq!(Store::open(dir.path()).await.unwrap_err().kind, ErrorKind::Conflict);
+async fn a_second_owner_of_a_folder_is_refused(place: Place) {
+    let _first = place.open().await;
+    assert_eq!(place.try_open().await.unwrap_err().kind, ErrorKind::Conflict);
 }
 
-#[tokio::test]
-async fn a_batch_that_does_not_fit_leaves_nothing_behind() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).await.unwrap();
+async fn a_batch_that_does_not_fit_leaves_nothing_behind(place: Place) {
+    let store = place.open().await;
     let mut batch = started(1);
     batch.drafts[0].fact = Fact::PlatformStarted { program: "x".repeat(70_000) };
     batch.monitor_states.push(MonitorState {
@@ -60,25 +48,101 @@ async fn a_batch_that_does_not_fit_leaves_nothing_behind() {
         name: "drift".to_owned(),
         state: "{}".to_owned(),
     });
-    assert_eq!(store.commit(jiff::Timestamp::UNIX_EPOCH, batch).await.unwrap_err().kind, ErrorKind::TooLarge);
+    assert_eq!(store.commit(NOW, batch).await.unwrap_err().kind, ErrorKind::TooLarge);
     assert!(store.monitor_states(&"m".parse().unwrap()).await.unwrap().is_empty());
-    assert_eq!(store.commit(jiff::Timestamp::UNIX_EPOCH, started(1)).await.unwrap()[0].seq, 0);
+    assert_eq!(store.commit(NOW, started(1)).await.unwrap()[0].seq, 0);
 }
 
-#[tokio::test]
-async fn verification_finds_a_changed_entry_tile_or_checkpoint() {
-    let changes = [
-        "UPDATE ledger_entries SET leaf = CAST(REPLACE(CAST(leaf AS TEXT), 'test 7', 'test 8') AS BLOB) WHERE seq = 7",
-        "DELETE FROM ledger_entries WHERE seq = 259",
-        "UPDATE ledger_tiles SET hashes = zeroblob(LENGTH(hashes)) WHERE level = 0 AND position = 0",
-        "UPDATE ledger_tiles SET hashes = zeroblob(LENGTH(hashes)) WHERE level = 0 AND position = 1",
-        "UPDATE ledger_checkpoint SET note = REPLACE(note, '260', '259')",
-    ];
-    for sql in changes {
-        let dir = tempfile::tempdir().unwrap();
-        filled(dir.path(), 260).await;
-        assert_eq!(verify_dir(dir.path(), None).await.unwrap().size, 260);
-        change(dir.path(), sql).await;
-        assert_eq!(verify_dir(dir.path(), None).await.unwrap_err().kind, ErrorKind::Corrupt, "{sql}");
+async fn a_batch_decided_on_an_older_ledger_is_refused(place: Place) {
+    let store = place.open().await;
+    let mut batch = started(1);
+    batch.after = Some(0);
+    store.commit(NOW, batch.clone()).await.unwrap();
+    assert_eq!(store.commit(NOW, batch.clone()).await.unwrap_err().kind, ErrorKind::Conflict);
+    batch.after = Some(1);
+    assert_eq!(store.commit(NOW, batch).await.unwrap()[0].seq, 1);
+}
+
+async fn what_is_written_again_replaces_what_was(place: Place) {
+    let store = place.open().await;
+    let model: ModelName = "m".parse().unwrap();
+    let window = Window::holding(NOW, Period::from_days(1));
+    for revision in 1..=2 {
+        let mut batch = started(0);
+        let profile = format!("{{\"revision\":{revision}}}");
+        batch.windows.push(WindowRow { model: model.clone(), window, revision, rows: 7, profile });
+        for name in ["b", "B", "ä", "a"] {
+            let state =
+                MonitorState { model: model.clone(), name: name.to_owned(), state: revision.to_string() };
+            batch.monitor_states.push(state);
+        }
+        for monitor in [MonitorKind::Drift, MonitorKind::Latency] {
+            let measurement = Measurement {
+                monitor,
+                segment: None,
+                column: String::new(),
+                metric: "test".to_owned(),
+                window,
+                revision,
+                reading: Reading::of(f64::from(revision)),
+                ordinary: None,
+                rows: 7,
+                maturity: None,
+                details: BTreeMap::new(),
+                alarming: false,
+                explanation: String::new(),
+            };
+            batch.measurements.push((model.clone(), measurement));
+        }
+        store.commit(NOW, batch).await.unwrap();
     }
+    let windows = store.windows(&model, NOW).await.unwrap();
+    assert_eq!((windows.len(), windows[0].revision, windows[0].window), (1, 2, window));
+    assert_eq!(store.profile(&model, window.start).await.unwrap().unwrap(), "{\"revision\":2}");
+    let states = store.monitor_states(&model).await.unwrap();
+    let states: Vec<_> = states.iter().map(|state| (state.name.as_str(), state.state.as_str())).collect();
+    assert_eq!(states, [("B", "2"), ("a", "2"), ("b", "2"), ("ä", "2")]);
+    let query = MeasurementQuery { monitor: None, since: None, limit: 10 };
+    let all = store.measurements(&model, &query).await.unwrap();
+    let only = MeasurementQuery { monitor: Some(MonitorKind::Latency), ..query };
+    assert!(all.len() == 2 && all.iter().all(|measurement| measurement.revision == 2));
+    assert_eq!(store.measurements(&model, &only).await.unwrap().len(), 1);
+}
+
+async fn verification_finds_a_changed_entry_tile_or_checkpoint(place: Place) {
+    place.filled(260).await;
+    assert_eq!(place.verify().await.unwrap(), 260);
+    let changes = [
+        ("ledger_entries", "UPDATE ledger_entries SET leaf = CHANGED WHERE seq = 7"),
+        ("ledger_entries", "DELETE FROM ledger_entries WHERE seq = 259"),
+        ("ledger_tiles", "UPDATE ledger_tiles SET hashes = ZEROS WHERE level = 0 AND position = 0"),
+        ("ledger_tiles", "UPDATE ledger_tiles SET hashes = ZEROS WHERE level = 0 AND position = 1"),
+        ("ledger_checkpoint", "UPDATE ledger_checkpoint SET note = REPLACE(note, '260', '259')"),
+    ];
+    for (table, change) in changes {
+        place.raw(&format!("CREATE TABLE kept AS SELECT * FROM {table}")).await;
+        place.raw(change).await;
+        assert_eq!(place.verify().await.unwrap_err().kind, ErrorKind::Corrupt, "{change}");
+        place
+            .raw(&format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept"))
+            .await;
+    }
+    assert_eq!(place.verify().await.unwrap(), 260);
+}
+
+async fn a_ledger_goes_on_with_its_own_key_alone(place: Place) {
+    place.filled(1).await;
+    let key = place.key();
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    let problem = place.try_open().await.unwrap_err();
+    assert!(problem.to_string().contains("was begun with a key"), "{problem}");
+    std::fs::write(&key, format!("steersman.000000000000 {}\n", "0".repeat(64))).unwrap();
+    let problem = place.try_open().await.unwrap_err();
+    assert!(problem.to_string().starts_with("everybody can read"), "{problem}");
+    place::private(&key);
+    let problem = place.try_open().await.unwrap_err();
+    assert!(problem.to_string().contains("the key here is another"), "{problem}");
+    std::fs::write(&key, kept).unwrap();
+    place.try_open().await.unwrap();
 }
