@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use steersman_domain::ModelSpec;
-use steersman_domain::config::{Location, ServerConfig};
-use steersman_server::{Clock, Options, Platform, api};
+use steersman_domain::config::{IngestSection, Location, ServerConfig};
+use steersman_server::{Clock, IngestLimits, Options, Platform, api};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -89,7 +89,21 @@ fn options(config: &ServerConfig, page: SocketAddr) -> Result<Options> {
         gateway: config.server.gateway_listen,
         clock: Clock::System,
         dead_man: config.server.dead_man.duration(),
+        ingest: limits(&config.ingest)?,
         dir: alone.dir,
+    })
+}
+
+fn limits(section: &IngestSection) -> Result<IngestLimits> {
+    let &IngestSection { largest_body, in_flight, in_flight_per_model } = section;
+    if !(1..=1_024).contains(&largest_body) {
+        bail!("ingest.largest_body: {largest_body} MiB; it can be 1 to 1024");
+    }
+    let bytes = |mib: u32| u64::from(mib) << 20;
+    Ok(IngestLimits {
+        largest_body: bytes(largest_body),
+        in_flight: bytes(in_flight),
+        in_flight_per_model: bytes(in_flight_per_model),
     })
 }
 

@@ -34,6 +34,8 @@ pub struct ServerConfig {
     pub records: RecordsSection,
     /// Where references, snapshots and trained versions last.
     pub artifacts: ArtifactsSection,
+    /// How much telemetry may be on its way at once.
+    pub ingest: IngestSection,
 }
 
 impl Default for ServerConfig {
@@ -45,6 +47,7 @@ impl Default for ServerConfig {
             store: StoreSection::default(),
             records: RecordsSection::default(),
             artifacts: ArtifactsSection::default(),
+            ingest: IngestSection::default(),
         }
     }
 }
@@ -81,6 +84,24 @@ impl Default for ServerSection {
             every: Period::from_seconds(1),
             dead_man: Period::from_seconds(30),
         }
+    }
+}
+
+/// `[ingest]`; sizes in MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IngestSection {
+    /// The largest body, packed and unpacked; 1 to 1024.
+    pub largest_body: u32,
+    /// Bodies under way in the process; beyond that senders are told to come again.
+    pub in_flight: u32,
+    /// Bodies under way for one model.
+    pub in_flight_per_model: u32,
+}
+
+impl Default for IngestSection {
+    fn default() -> Self {
+        Self { largest_body: 64, in_flight: 512, in_flight_per_model: 256 }
     }
 }
 

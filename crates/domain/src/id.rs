@@ -110,17 +110,24 @@ impl RecordId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl TryFrom<String> for RecordId {
-    type Error = Problem;
-    fn try_from(text: String) -> Result<Self, Problem> {
-        if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
+    /// Whether a text may be an id, without taking it.
+    pub fn check(text: &str) -> Result<(), Problem> {
+        let plain = text.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+        if text.is_empty() || text.len() > 128 || (!plain && text.chars().any(char::is_control)) {
             let message = format!("record id of {} bytes", text.len());
             return Err(Problem::invalid(message)
                 .field("id")
                 .hint("an id has 1 to 128 bytes and no control characters"));
         }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for RecordId {
+    type Error = Problem;
+    fn try_from(text: String) -> Result<Self, Problem> {
+        Self::check(&text)?;
         Ok(Self(text))
     }
 }

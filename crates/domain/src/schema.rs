@@ -1,16 +1,17 @@
-//! The schema of a model's records, and the checks that turn JSON into records and labels.
+//! The schema of a model's records, and the check that turns a value of any format into one that a column holds.
 //!
-//! A row that does not fit is a [`Problem`] that names the field; the rest of the batch goes on. Unknown columns and
-//! values of a wrong type are refused rather than dropped, because a monitor that silently loses a column shows green.
+//! A value that does not fit is a [`Problem`] that names the column. It is refused rather than dropped, because a monitor
+//! that silently loses a column shows green.
 
-use crate::id::RecordId;
 use crate::problem::Problem;
-use crate::record::{Label, Record, Value};
-use crate::time::parse_time;
-use jiff::Timestamp;
+use crate::record::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+/// The longest category, in bytes: longer text is no category, and would make profiles and pages unusable.
+pub const LONGEST_TEXT: usize = 65_536;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,152 +83,159 @@ pub struct Schema {
     pub label: Column,
 }
 
-const RECORD_KEYS: [&str; 6] = ["id", "time", "version", "features", "latency_ms", "status"];
-
 impl Schema {
     /// The feature of this name.
     pub fn feature(&self, name: &str) -> Option<&Column> {
         self.features.iter().find(|column| column.name == name)
     }
 
-    /// Reads one record in the wire form `{"id", "time", "version"?, "features": {..}, OUTPUT, "latency_ms"?,
-    /// "status"?}`.
-    pub fn record(&self, json: &Json) -> Result<Record, Problem> {
-        let object = json.as_object().ok_or_else(|| Problem::invalid("a record is a JSON object"))?;
-        for key in object.keys() {
-            if !RECORD_KEYS.contains(&key.as_str()) && *key != self.prediction.name {
-                let known = format!("known are {}, and `{}`", RECORD_KEYS.join(", "), self.prediction.name);
-                return Err(Problem::invalid("unknown key").field(key.clone()).hint(known));
-            }
-        }
-        let features = match object.get("features") {
-            Some(Json::Object(features)) => self.feature_values(features)?,
-            Some(_) => return Err(Problem::invalid("not an object").field("features")),
-            None => return Err(missing("features")),
-        };
-        let mut outputs = BTreeMap::new();
-        if let Some(output) = object.get(&self.prediction.name) {
-            outputs.insert(self.prediction.name.clone(), value(output, &self.prediction)?);
-        }
-        Ok(Record {
-            id: text(object, "id")?.parse()?,
-            time: time(object, "time")?,
-            version: optional(object, "version", |json| json.as_str().map(str::to_owned), "a string")?,
-            arm: None,
-            weight: None,
-            unit: None,
-            features,
-            outputs,
-            latency_ms: optional(
-                object,
-                "latency_ms",
-                |json| json.as_f64().filter(|ms| *ms >= 0.0),
-                "a number >= 0",
-            )?,
-            status: optional(
-                object,
-                "status",
-                |json| json.as_u64().and_then(|status| u16::try_from(status).ok()),
-                "an HTTP status code",
-            )?,
-        })
-    }
-
-    /// Reads one label in the wire form `{"id", "label", "time"}`.
-    pub fn label(&self, json: &Json) -> Result<Label, Problem> {
-        let object = json.as_object().ok_or_else(|| Problem::invalid("a label is a JSON object"))?;
-        if let Some(key) = object.keys().find(|key| !["id", "label", "time"].contains(&key.as_str())) {
-            return Err(Problem::invalid("unknown key").field(key.clone()).hint("known are id, label, time"));
-        }
-        let raw = object.get("label").ok_or_else(|| missing("label"))?;
-        let column = Column { name: "label".to_owned(), kind: self.label.kind };
-        let label = value(raw, &column)?;
-        if label.missing() {
-            return Err(missing("label").hint("send a label only when the truth is known"));
-        }
-        let id: RecordId = text(object, "id")?.parse()?;
-        Ok(Label { id, label, time: time(object, "time")? })
-    }
-
-    /// Checks feature values against the schema. Features that are absent are missing values; unknown ones are an
-    /// error.
+    /// Reads feature values as the schema wants them. Features that are absent are missing values; those that the schema
+    /// does not have are left out.
     pub fn feature_values(&self, features: &Map<String, Json>) -> Result<BTreeMap<String, Value>, Problem> {
         let mut values = BTreeMap::new();
         for (name, json) in features {
-            let Some(column) = self.feature(name) else {
-                return Err(Problem::invalid("unknown column")
-                    .field(format!("features.{name}"))
-                    .hint("add it to the reference file and apply the spec again, or do not send it"));
-            };
-            let value = value(json, column).map_err(|problem| problem.field(format!("features.{name}")))?;
+            let Some(column) = self.feature(name) else { continue };
+            let cell = column.cell(Raw::from(json));
+            let value = cell.map_err(|problem| problem.field(format!("features.{name}")))?.into();
             values.insert(name.clone(), value);
         }
         Ok(values)
     }
 }
 
-/// Reads one JSON value as `column` wants it.
-fn value(json: &Json, column: &Column) -> Result<Value, Problem> {
-    let wrong = |expected: &str| {
-        let shown = shorten(&json.to_string());
-        Err(Problem::invalid(format!("{shown} is not {expected}")).field(column.name.clone()))
-    };
-    match (column.kind, json) {
-        (_, Json::Null) => Ok(Value::Null),
-        (ColumnKind::Numeric, Json::Number(number)) => match number.as_f64() {
-            Some(number) if number.is_finite() => Ok(Value::Number(number)),
-            _ => wrong("a finite number"),
-        },
-        (ColumnKind::Numeric, Json::Bool(flag)) => Ok(Value::Number(f64::from(u8::from(*flag)))),
-        (ColumnKind::Numeric, Json::String(text))
-            if ["NaN", "nan", "Infinity", "-Infinity"].contains(&text.as_str()) =>
-        {
-            wrong("a finite number; send null for a missing value")
+/// A value as it came, whatever the format.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Raw<'a> {
+    /// Missing.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A whole number that is larger.
+    Unsigned(u64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(&'a str),
+    /// A list, which no column holds.
+    List,
+    /// An object, which no column holds.
+    Object,
+}
+
+impl<'a> From<&'a Json> for Raw<'a> {
+    fn from(json: &'a Json) -> Self {
+        match json {
+            Json::Null => Self::Null,
+            Json::Bool(flag) => Self::Bool(*flag),
+            Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(number), _) => Self::Integer(number),
+                (None, Some(number)) => Self::Unsigned(number),
+                (None, None) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Self::Text(text),
+            Json::Array(_) => Self::List,
+            Json::Object(_) => Self::Object,
         }
-        (ColumnKind::Numeric, _) => wrong("a number"),
-        (ColumnKind::Categorical, Json::String(text)) => Ok(Value::Text(text.clone())),
-        (ColumnKind::Categorical, Json::Number(number)) => Ok(Value::Text(number.to_string())),
-        (ColumnKind::Categorical, Json::Bool(flag)) => Ok(Value::Text(flag.to_string())),
-        (ColumnKind::Categorical, _) => wrong("a category"),
-        (ColumnKind::Boolean, Json::Bool(flag)) => Ok(Value::Bool(*flag)),
-        (ColumnKind::Boolean, Json::Number(number)) if number.as_f64() == Some(0.0) => Ok(Value::Bool(false)),
-        (ColumnKind::Boolean, Json::Number(number)) if number.as_f64() == Some(1.0) => Ok(Value::Bool(true)),
-        (ColumnKind::Boolean, _) => wrong("true or false"),
     }
 }
 
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("`{}...`", &text[..end]),
-        None => format!("`{text}`"),
+impl Raw<'_> {
+    /// The number, if it is one.
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Self::Integer(number) => Some(number as f64),
+            Self::Unsigned(number) => Some(number as f64),
+            Self::Float(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// How a message shows it.
+    pub fn shown(self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(flag) => format!("`{flag}`"),
+            Self::Integer(number) => format!("`{number}`"),
+            Self::Unsigned(number) => format!("`{number}`"),
+            Self::Float(number) => format!("`{number:?}`"),
+            Self::Text(text) => match text.char_indices().nth(60) {
+                Some((end, _)) => format!("`{:?}...`", &text[..end]),
+                None => format!("`{text:?}`"),
+            },
+            Self::List => "a list".to_owned(),
+            Self::Object => "an object".to_owned(),
+        }
     }
 }
 
-fn missing(field: &str) -> Problem {
-    Problem::invalid("missing").field(field)
+/// A value as a column holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell<'a> {
+    /// Missing.
+    Null,
+    /// A finite number.
+    Number(f64),
+    /// True or false.
+    Flag(bool),
+    /// A category.
+    Text(Cow<'a, str>),
 }
 
-fn text<'a>(object: &'a Map<String, Json>, field: &str) -> Result<&'a str, Problem> {
-    let json = object.get(field).ok_or_else(|| missing(field))?;
-    json.as_str().ok_or_else(|| Problem::invalid("not a string").field(field))
+impl From<Cell<'_>> for Value {
+    fn from(cell: Cell<'_>) -> Self {
+        match cell {
+            Cell::Null => Self::Null,
+            Cell::Number(number) => Self::Number(number),
+            Cell::Flag(flag) => Self::Bool(flag),
+            Cell::Text(text) => Self::Text(text.into_owned()),
+        }
+    }
 }
 
-fn time(object: &Map<String, Json>, field: &str) -> Result<Timestamp, Problem> {
-    parse_time(text(object, field)?).map_err(|problem| problem.field(field))
-}
-
-fn optional<T>(
-    object: &Map<String, Json>,
-    field: &str,
-    read: impl Fn(&Json) -> Option<T>,
-    expected: &str,
-) -> Result<Option<T>, Problem> {
-    match object.get(field) {
-        None | Some(Json::Null) => Ok(None),
-        Some(json) => match read(json) {
-            Some(value) => Ok(Some(value)),
-            None => Err(Problem::invalid(format!("not {expected}")).field(field)),
-        },
+impl Column {
+    /// Reads one value as this column wants it. The problem names the column.
+    pub fn cell<'a>(&self, raw: Raw<'a>) -> Result<Cell<'a>, Problem> {
+        let wrong = |expected: &str| {
+            Err(Problem::invalid(format!("{} is not {expected}", raw.shown())).field(self.name.clone()))
+        };
+        match (self.kind, raw) {
+            (_, Raw::Null) => Ok(Cell::Null),
+            (ColumnKind::Numeric, Raw::Bool(flag)) => Ok(Cell::Number(f64::from(u8::from(flag)))),
+            (ColumnKind::Numeric, Raw::Text("NaN" | "nan" | "Infinity" | "-Infinity")) => {
+                wrong("a finite number; send null for a missing value")
+            }
+            (ColumnKind::Numeric, _) => match raw.number() {
+                Some(number) if number.is_finite() => Ok(Cell::Number(number)),
+                Some(_) => wrong("a finite number; send null for a missing value"),
+                None => wrong("a number"),
+            },
+            (ColumnKind::Categorical, Raw::Text(text)) if text.len() > LONGEST_TEXT => {
+                let message = format!("text of {} bytes is not a category", text.len());
+                Err(Problem::invalid(message)
+                    .field(self.name.clone())
+                    .hint(format!("a category has at most {LONGEST_TEXT} bytes")))
+            }
+            (ColumnKind::Categorical, Raw::Text(text)) => Ok(Cell::Text(Cow::Borrowed(text))),
+            (ColumnKind::Categorical, Raw::Integer(number)) => Ok(Cell::Text(Cow::Owned(number.to_string()))),
+            (ColumnKind::Categorical, Raw::Unsigned(number)) => {
+                Ok(Cell::Text(Cow::Owned(number.to_string())))
+            }
+            (ColumnKind::Categorical, Raw::Float(number)) => {
+                Ok(Cell::Text(Cow::Owned(format!("{number:?}"))))
+            }
+            (ColumnKind::Categorical, Raw::Bool(flag)) => {
+                Ok(Cell::Text(Cow::Borrowed(if flag { "true" } else { "false" })))
+            }
+            (ColumnKind::Categorical, Raw::List | Raw::Object) => wrong("a category"),
+            (ColumnKind::Boolean, Raw::Bool(flag)) => Ok(Cell::Flag(flag)),
+            (ColumnKind::Boolean, _) => match raw.number() {
+                Some(0.0) => Ok(Cell::Flag(false)),
+                Some(1.0) => Ok(Cell::Flag(true)),
+                _ => wrong("true or false"),
+            },
+        }
     }
 }
 
@@ -248,20 +256,22 @@ mod tests {
     #[test]
     fn a_wrong_value_names_its_field() {
         let send = |features: Json| {
-            schema()
-                .record(&json!({"id": "1", "time": "2026-01-01T00:00:00Z", "features": features}))
-                .map(|_| ())
-                .map_err(|problem| problem.to_string())
+            let features = features.as_object().cloned().unwrap_or_default();
+            schema().feature_values(&features).map(|_| ()).map_err(|problem| problem.to_string())
         };
         assert_eq!(send(json!({"age": 3, "town": null})), Ok(()));
         assert_eq!(send(json!({"age": "old"})), Err("features.age: `\"old\"` is not a number".to_owned()));
         assert!(send(json!({"age": "NaN"})).unwrap_err().contains("send null for a missing value"));
-        assert!(send(json!({"height": 3})).unwrap_err().starts_with("features.height: unknown column"));
+        assert_eq!(send(json!({"height": 3})), Ok(()));
     }
 
     #[test]
-    fn keys_that_would_be_lost_are_refused() {
-        let record = json!({"id": "1", "time": "2026-01-01T00:00:00Z", "features": {}, "scoer": 0.5});
-        assert!(schema().record(&record).unwrap_err().to_string().starts_with("scoer: unknown key"));
+    fn a_category_may_come_as_a_number() {
+        let town = Column { name: "town".to_owned(), kind: ColumnKind::Categorical };
+        let read = |raw| Value::from(town.cell(raw).unwrap()).category();
+        assert_eq!(read(Raw::Integer(3)).as_deref(), Some("3"));
+        assert_eq!(read(Raw::Float(2.5)).as_deref(), Some("2.5"));
+        assert_eq!(read(Raw::Bool(true)).as_deref(), Some("true"));
+        assert!(town.cell(Raw::List).is_err());
     }
 }

@@ -1,9 +1,12 @@
-//! Arrivals as Arrow batches and back: the same form in the write-ahead log and in segments.
+//! Records and labels as Arrow batches and back: the same columns in the write-ahead log, in the tail and in segments.
+//!
+//! Rows that are to be appended have their *own* columns; once they have a place they are *stamped* with their positions
+//! and the time at which they were taken in.
 
 use crate::{Arrival, Item};
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, UInt16Array, UInt64Array,
+    TimestampMicrosecondArray, UInt16Array, UInt64Array, new_null_array,
 };
 use arrow::datatypes::{
     DataType, Field, Float64Type, Int64Type, Schema as ArrowSchema, TimeUnit, TimestampMicrosecondType,
@@ -22,7 +25,7 @@ pub(crate) const RESERVED: [&str; 8] =
     ["id", "time", "version", "latency_ms", "status", "received_at", "label", "label_time"];
 
 pub(crate) const SEQ: &str = "_seq";
-const ARM: &str = "_arm";
+pub(crate) const ARM: &str = "_arm";
 const WEIGHT: &str = "_weight";
 const UNIT: &str = "_unit";
 
@@ -94,7 +97,8 @@ pub(crate) fn record_fields(schema: &Schema) -> Arc<ArrowSchema> {
     Arc::new(ArrowSchema::new(fields))
 }
 
-fn label_fields() -> Arc<ArrowSchema> {
+/// The columns of labels.
+pub(crate) fn label_fields() -> Arc<ArrowSchema> {
     let field = |name: &str, kind: DataType| Field::new(name, kind, true);
     Arc::new(ArrowSchema::new(vec![
         field(SEQ, DataType::Int64),
@@ -105,61 +109,74 @@ fn label_fields() -> Arc<ArrowSchema> {
     ]))
 }
 
-fn built(fields: Arc<ArrowSchema>, columns: Vec<ArrayRef>) -> Result<RecordBatch, Problem> {
+/// A batch of these columns.
+pub(crate) fn built(fields: Arc<ArrowSchema>, columns: Vec<ArrayRef>) -> Result<RecordBatch, Problem> {
     RecordBatch::try_new(fields, columns)
         .map_err(|error| Problem::internal(format!("columns do not fit: {error}")))
 }
 
-/// The records among `arrivals`, as a batch.
-pub(crate) fn records_to_batch(schema: &Schema, arrivals: &[Arrival]) -> Result<RecordBatch, Problem> {
-    let rows: Vec<(&Arrival, &Record)> = arrivals
-        .iter()
-        .filter_map(|arrival| match &arrival.item {
-            Item::Record(record) => Some((arrival, record)),
-            Item::Label(_) => None,
-        })
-        .collect();
-    let records = || rows.iter().map(|(_, record)| *record);
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(rows.iter().map(|(arrival, _)| Some(arrival.seq.cast_signed())).collect::<Int64Array>()),
-        times(rows.iter().map(|(arrival, _)| Some(arrival.received_at))),
-        Arc::new(records().map(|record| Some(record.id.as_str())).collect::<StringArray>()),
-        times(records().map(|record| Some(record.time))),
-        Arc::new(records().map(|record| record.version.as_deref()).collect::<StringArray>()),
-        Arc::new(records().map(|record| record.arm.map(Arm::as_str)).collect::<StringArray>()),
-        Arc::new(records().map(|record| record.weight).collect::<Float64Array>()),
-        Arc::new(records().map(|record| record.unit).collect::<UInt64Array>()),
-        Arc::new(records().map(|record| record.latency_ms).collect::<Float64Array>()),
-        Arc::new(records().map(|record| record.status).collect::<UInt16Array>()),
-    ];
-    for column in &schema.features {
-        columns.push(values(column, records().map(|record| record.features.get(&column.name))));
-    }
-    let output = &schema.prediction;
-    columns.push(values(output, records().map(|record| record.outputs.get(&output.name))));
-    built(record_fields(schema), columns)
+/// The columns that rows have before they are stamped.
+pub(crate) fn own_fields(stamped: &ArrowSchema) -> Arc<ArrowSchema> {
+    Arc::new(ArrowSchema::new(stamped.fields().iter().skip(2).cloned().collect::<Vec<_>>()))
 }
 
-/// The labels among `arrivals`, as a batch.
-pub(crate) fn labels_to_batch(arrivals: &[Arrival]) -> Result<RecordBatch, Problem> {
-    let rows: Vec<(&Arrival, &Label)> = arrivals
-        .iter()
-        .filter_map(|arrival| match &arrival.item {
-            Item::Label(label) => Some((arrival, label)),
-            Item::Record(_) => None,
-        })
-        .collect();
-    let labels = || rows.iter().map(|(_, label)| *label);
-    built(
-        label_fields(),
-        vec![
-            Arc::new(rows.iter().map(|(arrival, _)| Some(arrival.seq.cast_signed())).collect::<Int64Array>()),
-            times(rows.iter().map(|(arrival, _)| Some(arrival.received_at))),
-            Arc::new(labels().map(|label| Some(label.id.as_str())).collect::<StringArray>()),
-            Arc::new(labels().map(|label| label.label.number()).collect::<Float64Array>()),
-            times(labels().map(|label| Some(label.time))),
-        ],
-    )
+/// Rows with their positions, from `first` on, and when they were taken in, in microseconds.
+pub(crate) fn stamped(
+    own: &RecordBatch,
+    fields: &Arc<ArrowSchema>,
+    first: u64,
+    received_at: i64,
+) -> Result<RecordBatch, Problem> {
+    let rows = own.num_rows();
+    let seqs = Int64Array::from_iter_values((first..).take(rows).map(u64::cast_signed));
+    let received = TimestampMicrosecondArray::from_value(received_at, rows).with_timezone("UTC");
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(seqs), Arc::new(received)];
+    columns.extend(own.columns().iter().cloned());
+    built(fields.clone(), columns)
+}
+
+/// Brings a batch that was made under an earlier schema to the columns of today.
+pub(crate) fn conform(batch: &RecordBatch, fields: &Arc<ArrowSchema>) -> Result<RecordBatch, Problem> {
+    if batch.schema_ref() == fields {
+        return Ok(batch.clone());
+    }
+    let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+        Some(column) if column.data_type() == field.data_type() => column.clone(),
+        _ => new_null_array(field.data_type(), batch.num_rows()),
+    };
+    built(fields.clone(), fields.fields().iter().map(column).collect())
+}
+
+/// Records in their own columns.
+pub(crate) fn records_to_batch(schema: &Schema, records: &[Record]) -> Result<RecordBatch, Problem> {
+    let rows = || records.iter();
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(rows().map(|record| Some(record.id.as_str())).collect::<StringArray>()),
+        times(rows().map(|record| Some(record.time))),
+        Arc::new(rows().map(|record| record.version.as_deref()).collect::<StringArray>()),
+        Arc::new(rows().map(|record| record.arm.map(Arm::as_str)).collect::<StringArray>()),
+        Arc::new(rows().map(|record| record.weight).collect::<Float64Array>()),
+        Arc::new(rows().map(|record| record.unit).collect::<UInt64Array>()),
+        Arc::new(rows().map(|record| record.latency_ms).collect::<Float64Array>()),
+        Arc::new(rows().map(|record| record.status).collect::<UInt16Array>()),
+    ];
+    for column in &schema.features {
+        columns.push(values(column, rows().map(|record| record.features.get(&column.name))));
+    }
+    let output = &schema.prediction;
+    columns.push(values(output, rows().map(|record| record.outputs.get(&output.name))));
+    built(own_fields(&record_fields(schema)), columns)
+}
+
+/// Labels in their own columns.
+pub(crate) fn labels_to_batch(labels: &[Label]) -> Result<RecordBatch, Problem> {
+    let rows = || labels.iter();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows().map(|label| Some(label.id.as_str())).collect::<StringArray>()),
+        Arc::new(rows().map(|label| label.label.number()).collect::<Float64Array>()),
+        times(rows().map(|label| Some(label.time))),
+    ];
+    built(own_fields(&label_fields()), columns)
 }
 
 /// The columns of a batch by name.

@@ -1,23 +1,29 @@
 //! The record log: predictions and labels taken in durably, kept as Parquet segments, joined and cut into snapshots.
 //!
-//! Each model has its own log. An append goes to a write-ahead log and is on disk before it is acknowledged (`wal`);
-//! from time to time the tail becomes a pair of Parquet files (`segment`). Every arrival has a position, so readers
-//! follow the log from where they stopped ([`RecordLog::arrivals`]). [`RecordLog::table`] joins records with the labels
-//! known at a time, and [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
+//! Each model has its own log. [`intake`] reads bodies of any format into columns. An append goes to a write-ahead log and
+//! is on disk before it is acknowledged (`wal`); from time to time the tail becomes a pair of Parquet files (`segment`).
+//! Every arrival has a position, so readers follow the log from where they stopped ([`RecordLog::fresh`]).
+//! [`RecordLog::view`] is everything at one moment, [`RecordLog::table`] joins records with the labels known at a time,
+//! and [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
 //!
 //! [`frame::Frame`] reads the data files that people bring.
 
 mod codec;
 pub mod frame;
 pub mod history;
+pub mod intake;
 mod log;
+mod quarantine;
 pub mod reference;
+mod rows;
 mod segment;
 mod snapshot;
 mod table;
 mod wal;
 
-pub use log::{Appended, LogStats, RecordLog, Recovery};
+pub use log::{Appended, Detail, Fresh, Limits, LogStats, RecordLog, Recovery, SegmentFiles, View};
+pub use quarantine::Quarantined;
+pub use rows::{Kind, Refusal, Refusals, Rows};
 pub use snapshot::Snapshot;
 pub use table::{Arms, Scan, Table};
 

@@ -55,7 +55,9 @@ impl RecordLog {
         }
         let table = Table::sorted(&parts[0].schema(), &parts)?;
         match format {
-            SnapshotFormat::Parquet => write_parquet(path, table.batch())?,
+            SnapshotFormat::Parquet => {
+                write_parquet(path, table.batch().schema_ref(), std::slice::from_ref(table.batch()))?
+            }
             SnapshotFormat::Csv => write_csv(path, table.batch())?,
         }
         Ok(Snapshot { digest: digest(table.batch()), rows: table.len() as u64 })

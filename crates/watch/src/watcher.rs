@@ -12,18 +12,18 @@ use crate::measure::{
 };
 use crate::monitor::{Memory, share};
 use crate::operation::{Load, Operation, Setting, Steps, silence};
-use crate::quality::{self, Intake, Refusal, Tally};
+use crate::quality::{self, Intake, NotTaken, Tally};
 use crate::reference::{ReferenceProfile, watched};
 use crate::segments::{self, SegmentMemory, Turn};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use steersman_domain::record::Arm;
+use steersman_domain::time::from_micros;
 use steersman_domain::{
     Actor, Fact, Measurement, ModelName, ModelSpec, MonitorKind, Period, Problem, Schema, Task, Window,
 };
 use steersman_ledger::state::ModelState;
-use steersman_records::{Arms, Arrival, Item, RecordLog, Scan, Table};
+use steersman_records::{Arms, Fresh, RecordLog, Scan, Table};
 use steersman_store::{Batch, Draft, MeasurementQuery, MonitorState, Store, WindowRow};
 
 /// The performance of this many last windows is measured again when labels arrive late.
@@ -169,30 +169,39 @@ impl Watcher {
     }
 
     /// Takes note of what arrived.
-    pub fn note(&self, name: &ModelName, arrivals: &[Arrival]) {
+    pub fn note(&self, name: &ModelName, fresh: &Fresh) -> Result<(), Problem> {
+        let (served, received) = (fresh.served_times()?, fresh.received_times()?);
         let mut models = self.lock();
-        let Some(watched) = models.get_mut(name) else { return };
+        let Some(watched) = models.get_mut(name) else { return Ok(()) };
         let steps = Steps::of(watched.window);
         let from = watched.done.operation.as_ref().and_then(Operation::next);
-        for arrival in arrivals {
-            let step = steps.number(arrival.received_at);
-            if from.is_none_or(|from| from <= step) {
-                watched.alive.insert(step);
-            }
-            match &arrival.item {
-                Item::Record(record) if record.arm != Some(Arm::Shadow) => {
-                    *watched.seen.entry(Window::holding(record.time, watched.window)).or_default() += 1;
-                    watched.last_event = watched.last_event.max(Some(record.time));
-                    watched.last_arrival = watched.last_arrival.max(Some(arrival.received_at));
+        let alive = received.into_iter().map(|at| steps.number(from_micros(at)));
+        watched.alive.extend(alive.filter(|step| from.is_none_or(|from| from <= *step)));
+        // Neighbours mostly lie in the same window.
+        let mut current: Option<(Window, u64)> = None;
+        for (time, received_at) in served {
+            let (at, arrived) = (from_micros(time), from_micros(received_at));
+            watched.last_event = watched.last_event.max(Some(at));
+            watched.last_arrival = watched.last_arrival.max(Some(arrived));
+            match &mut current {
+                Some((window, rows)) if window.contains(at) => *rows += 1,
+                _ => {
+                    let next = (Window::holding(at, watched.window), 1);
+                    if let Some((window, rows)) = current.replace(next) {
+                        *watched.seen.entry(window).or_default() += rows;
+                    }
                 }
-                Item::Record(_) => {}
-                Item::Label(_) => watched.labels_since = true,
             }
         }
+        if let Some((window, rows)) = current {
+            *watched.seen.entry(window).or_default() += rows;
+        }
+        watched.labels_since |= !fresh.labels.is_empty();
+        Ok(())
     }
 
     /// Takes note of what did not get in: records that were refused, and the times of those whose id was there already.
-    pub fn note_refused(&self, name: &ModelName, refused: &[Refusal], resent: &[Timestamp], now: Timestamp) {
+    pub fn note_refused(&self, name: &ModelName, refused: &[NotTaken], resent: &[Timestamp], now: Timestamp) {
         let mut models = self.lock();
         let Some(watched) = models.get_mut(name).filter(|_| !(refused.is_empty() && resent.is_empty()))
         else {

@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use steersman_domain::{ModelName, ModelSpec, Period, RunId, Version};
+use steersman_records::Kind;
+use steersman_records::intake::{Format, Packing};
 use steersman_server::Platform;
-use steersman_server::platform::Registration;
+use steersman_server::platform::{Body, Registration};
 
 /// How far the clock goes in one step.
 const STEP: Period = Period::from_seconds(4 * 3_600);
@@ -71,7 +73,10 @@ pub(crate) async fn run(
         let labels: Vec<serde_json::Value> =
             unlabelled[next_label..next_label + due].iter().map(|flight| label(flight)).collect();
         if !labels.is_empty() {
-            let ingested = platform.ingest_labels(name, &labels).await?;
+            let bytes = serde_json::to_vec(&labels)?;
+            let ticket = platform.admit(name, bytes.len() as u64)?;
+            let body = Body { format: Format::Array, packing: Packing::Plain, bytes: bytes.into(), ticket };
+            let ingested = platform.ingest(name, Kind::Labels, body).await?;
             ensure!(ingested.rejected == 0, "a label was refused: {:?}", ingested.rejections);
         }
         next_label += due;

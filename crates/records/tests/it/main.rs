@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod frames;
+mod full_disk;
+mod intake;
+mod kill;
 mod late_labels;
 mod log;
 mod references;

@@ -3,8 +3,10 @@
 //! Everything a page shows is here as JSON. Errors are RFC 9457 problem details. Nobody signs in yet, so the API listens
 //! on loopback alone, and requests that a browser sends for another site are refused.
 
+mod events;
 mod guard;
 mod ledger;
+mod metrics;
 mod models;
 mod problem;
 mod snapshots;
@@ -24,8 +26,8 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
 
-/// The largest body, in bytes, after unpacking.
-pub const LARGEST_BODY: usize = 64 << 20;
+/// The largest body that is no telemetry, in bytes.
+const LARGEST_BODY: usize = 8 << 20;
 
 /// All routes: API, pages, health and metrics.
 pub fn router(platform: Platform) -> Router {
@@ -42,6 +44,9 @@ pub fn router(platform: Platform) -> Router {
         .route("/models/{model}/rollouts", get(models::rollouts).post(models::request_rollout))
         .route("/models/{model}/records", post(telemetry::records))
         .route("/models/{model}/labels", post(telemetry::labels))
+        .route("/models/{model}/quarantine", get(telemetry::quarantine))
+        .route("/models/{model}/events", post(events::of_model))
+        .route("/events", post(events::of_any))
         .route("/rollouts/{rollout}/approve", post(models::approve))
         .route("/rollouts/{rollout}/reject", post(models::reject))
         .route("/reports/{name}", post(models::report))
@@ -52,7 +57,7 @@ pub fn router(platform: Platform) -> Router {
         .nest("/api/v1", api)
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics::metrics))
         .merge(pages::router())
         .fallback(problem::no_route)
         .layer(axum::middleware::from_fn(guard::same_site))
@@ -90,36 +95,4 @@ async fn ready(
     let body =
         json!({"ready": ready, "entries": entries, "replica": replica, "role": role, "leader": leader});
     (status, Json(body))
-}
-
-/// Steersman's own numbers, in the Prometheus text format.
-async fn metrics(State(platform): State<Platform>) -> String {
-    use std::fmt::Write as _;
-    let state = platform.state();
-    let mut text = String::new();
-    let mut line = |name: &str, labels: &str, value: u64| {
-        let _ = writeln!(text, "steersman_{name}{labels} {value}");
-    };
-    line("ledger_entries", "", state.size);
-    line("leads", "", u64::from(platform.leads()));
-    line("capture_failures_total", "", platform.capture_failures());
-    for name in state.models.keys() {
-        let labels = format!("{{model=\"{name}\"}}");
-        let counters = platform.gateway().counters(name);
-        line("champion_requests_total", &labels, counters.champion_requests);
-        line("candidate_requests", &labels, counters.candidate_requests);
-        line("shadow_requests", &labels, counters.shadow_requests);
-        line("failed_requests_total", &labels, counters.failed_requests);
-        line("fallbacks_total", &labels, counters.fallbacks);
-        line("shed_mirrors_total", &labels, counters.shed_mirrors);
-        line("shed_captures_total", &labels, counters.shed_captures);
-        if let Ok(stats) = platform.log().stats(name) {
-            line("records", &labels, stats.records);
-            line("labels", &labels, stats.labels);
-            line("labels_without_record", &labels, stats.labels_without_record);
-            line("segments", &labels, stats.segments);
-            line("wal_bytes", &labels, stats.wal_bytes);
-        }
-    }
-    text
 }

@@ -1,109 +1,116 @@
-//! Telemetry in: records and labels as NDJSON or a JSON array, also gzip. A 2xx means durable.
+//! Telemetry in: records and labels as NDJSON, JSON array or Arrow IPC stream, also packed. A 2xx means durable.
 
-use super::{ApiProblem, LARGEST_BODY};
+use super::ApiProblem;
 use crate::Platform;
-use crate::platform::Ingested;
+use crate::platform::{Body, Ingested, Ticket};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
-use serde_json::Value;
-use std::io::Read as _;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use std::time::Duration;
 use steersman_domain::{ErrorKind, ModelName, Problem};
+use steersman_records::intake::{Format, Packing};
+use steersman_records::{Kind, Quarantined};
 
 type Reply = Result<(StatusCode, Json<Ingested>), ApiProblem>;
+
+/// A sender who is silent for so long in the middle of a body is given up.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Takes records in.
 pub(super) async fn records(
     State(platform): State<Platform>,
     Path(model): Path<ModelName>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Reply {
-    let rows = rows(&headers, &body)?;
-    Ok(reply(platform.ingest_records(&model, &rows).await?))
+    ingest(&platform, &model, Kind::Records, request).await
 }
 
 /// Takes labels in.
 pub(super) async fn labels(
     State(platform): State<Platform>,
     Path(model): Path<ModelName>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Reply {
-    let rows = rows(&headers, &body)?;
-    Ok(reply(platform.ingest_labels(&model, &rows).await?))
+    ingest(&platform, &model, Kind::Labels, request).await
 }
 
-/// 200 where all rows are in; 207 where some were refused; 400 where all were.
-fn reply(ingested: Ingested) -> (StatusCode, Json<Ingested>) {
+async fn ingest(platform: &Platform, model: &ModelName, kind: Kind, request: Request) -> Reply {
+    let headers = request.headers();
+    let format = Format::of(text(headers, header::CONTENT_TYPE))?;
+    let packing = Packing::of(text(headers, header::CONTENT_ENCODING))?;
+    let mut ticket = platform.admit(model, announced(headers))?;
+    let bytes = body(request, &mut ticket).await?;
+    let ingested = platform.ingest(model, kind, Body { format, packing, bytes, ticket }).await?;
+    // 200 where all rows are in; 207 where some were refused; 400 where all were.
     let status = match (ingested.rejected, ingested.accepted + ingested.duplicates) {
         (0, _) => StatusCode::OK,
         (_, 0) => StatusCode::BAD_REQUEST,
         _ => StatusCode::MULTI_STATUS,
     };
-    (status, Json(ingested))
+    Ok((status, Json(ingested)))
 }
 
-/// The rows of a body.
-fn rows(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Value>, Problem> {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let unpacked = match header(header::CONTENT_ENCODING) {
-        "" | "identity" => None,
-        "gzip" => Some(gunzip(body)?),
-        other => {
-            let problem = Problem::invalid(format!("the encoding `{other}` is not read"));
-            return Err(problem.field("Content-Encoding").hint("send it plain or with gzip"));
+/// A header as text; empty if it is not there.
+pub(super) fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// How long the body is, as far as that was said before.
+pub(super) fn announced(headers: &HeaderMap) -> u64 {
+    text(headers, header::CONTENT_LENGTH).parse().unwrap_or(0)
+}
+
+/// Reads a body, taking room as it comes.
+pub(super) async fn body(request: Request, ticket: &mut Ticket) -> Result<Bytes, Problem> {
+    let mut body = request.into_body();
+    let mut whole = BytesMut::new();
+    let mut only: Option<Bytes> = None;
+    loop {
+        let frame = tokio::time::timeout(SILENCE, body.frame()).await;
+        let frame = frame.map_err(|_| cut_short("the sender fell silent"))?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| cut_short(&error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let so_far = only.as_ref().map_or(whole.len(), Bytes::len) as u64;
+        ticket.read(so_far, data.len() as u64)?;
+        match only.take() {
+            None if whole.is_empty() => only = Some(data),
+            first => {
+                whole.extend_from_slice(&first.unwrap_or_default());
+                whole.extend_from_slice(&data);
+            }
         }
-    };
-    let body = unpacked.as_deref().unwrap_or(body);
-    let kind = header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match kind.as_str() {
-        "application/x-ndjson" | "application/jsonl" | "application/json-lines" => lines(body),
-        "application/json" | "" => array(body),
-        other => Err(Problem::invalid(format!("the type `{other}` is not read"))
-            .field("Content-Type")
-            .hint("send application/x-ndjson (one object a line) or application/json (an array)")),
     }
+    Ok(only.unwrap_or_else(|| whole.freeze()))
 }
 
-fn gunzip(body: &[u8]) -> Result<Vec<u8>, Problem> {
-    let mut unpacked = Vec::new();
-    let mut reader = MultiGzDecoder::new(body).take(LARGEST_BODY as u64 + 1);
-    reader
-        .read_to_end(&mut unpacked)
-        .map_err(|error| Problem::invalid(format!("the body is not gzip: {error}")))?;
-    if unpacked.len() > LARGEST_BODY {
-        let message = format!("the body is larger than {LARGEST_BODY} bytes when unpacked");
-        return Err(Problem::new(ErrorKind::TooLarge, message).hint("send smaller batches"));
-    }
-    Ok(unpacked)
+fn cut_short(why: &str) -> Problem {
+    Problem::new(ErrorKind::Invalid, format!("the body did not come to its end: {why}"))
+        .hint("nothing of this batch was taken in")
 }
 
-/// One object a line; a broken line refuses the batch before anything is taken in.
-fn lines(body: &[u8]) -> Result<Vec<Value>, Problem> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| Problem::invalid(format!("the body is not UTF-8: {error}")))?;
-    text.lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(index, line)| {
-            serde_json::from_str(line).map_err(|error| {
-                Problem::invalid(format!("not JSON: {error}"))
-                    .field(format!("line {}", index + 1))
-                    .hint("nothing of this batch was taken in; NaN is written null")
-            })
-        })
-        .collect()
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    #[serde(default = "usual")]
+    limit: usize,
 }
 
-fn array(body: &[u8]) -> Result<Vec<Value>, Problem> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Array(rows)) => Ok(rows),
-        Ok(object @ Value::Object(_)) => Ok(vec![object]),
-        Ok(_) => Err(Problem::invalid("the body is neither an array nor an object")),
-        Err(error) => Err(Problem::invalid(format!("the body is not JSON: {error}"))
-            .hint("nothing of this batch was taken in; NaN is written null")),
-    }
+fn usual() -> usize {
+    100
+}
+
+/// The rows that were refused last.
+pub(super) async fn quarantine(
+    State(platform): State<Platform>,
+    Path(model): Path<ModelName>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Vec<Quarantined>>, ApiProblem> {
+    platform.state().model(&model)?;
+    let mut latest = platform.log().quarantine(&model)?;
+    latest.truncate(wanted.limit);
+    Ok(Json(latest))
 }

@@ -12,6 +12,7 @@ use axum::routing::get;
 use steersman_domain::{Entry, ModelName, Problem};
 use steersman_prove::report::{headline, model_section};
 use steersman_prove::story::{Event, gather, tell};
+use steersman_records::LogStats;
 
 /// How many events the first page shows.
 const LATELY: usize = 30;
@@ -85,8 +86,33 @@ struct Overview {
     clock: String,
     size: u64,
     lead: String,
+    ingest: String,
     cards: Vec<Card>,
     events: Vec<Event>,
+}
+
+/// How full the room for telemetry under way is.
+fn ingest(platform: &Platform) -> String {
+    let admission = platform.admission();
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    format!(
+        "{} of {} MiB of telemetry under way",
+        mib(admission.in_flight()),
+        mib(admission.limits().in_flight)
+    )
+}
+
+/// What of a model's records came in, in a sentence.
+fn traffic(stats: &LogStats) -> String {
+    let mut text = format!("{} calls recorded, {} labelled", stats.records, stats.labels);
+    if stats.refused > 0 {
+        text.push_str(&format!("; {} rows refused since the start", stats.refused));
+    }
+    let unknown: Vec<&str> = stats.unknown_columns.keys().map(String::as_str).collect();
+    if !unknown.is_empty() {
+        text.push_str(&format!("; not in the schema: {}", unknown.join(", ")));
+    }
+    text
 }
 
 async fn overview_body(platform: &Platform) -> Result<String, Problem> {
@@ -107,7 +133,7 @@ async fn overview_body(platform: &Platform) -> Result<String, Problem> {
             course: if model.open_incident().is_some() { "off course" } else { "on course" },
             sentence: format!("{serves}{rollout}"),
             waiting: model.open_approvals().count(),
-            traffic: format!("{} calls recorded, {} labelled", stats.records, stats.labels),
+            traffic: traffic(&stats),
         }
     });
     // The latest facts that people care about are among the last few hundred.
@@ -121,6 +147,7 @@ async fn overview_body(platform: &Platform) -> Result<String, Problem> {
         clock: platform.now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         size: state.size,
         lead: lead(&platform.replica()),
+        ingest: ingest(platform),
         cards: cards.collect(),
         events,
     })

@@ -1,25 +1,24 @@
-//! Telemetry in: records and labels from callers, captured calls from the gateway.
+//! Telemetry in: records and labels from callers, captured calls from the gateway, calls that others saw.
 //!
-//! What does not fit the schema is refused row by row, with the place and the reason; the rest of the batch is durable
-//! when the call returns.
+//! What does not fit the schema is refused row by row, with the place and the reason, and kept in the quarantine; the
+//! rest of the batch is durable when the call returns.
 
-use super::{Platform, blocking, lock};
+use super::calls::{Call, records_of};
+use super::{Platform, Ticket, blocking, lock};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use steersman_domain::oip::{InferRequest, InferResponse};
-use steersman_domain::record::Arm;
-use steersman_domain::time::{from_micros, micros, parse_time};
-use steersman_domain::{ErrorKind, Label, ModelName, Problem, Record, RecordId, Schema, Task};
+use steersman_domain::time::{from_micros, micros};
+use steersman_domain::{ErrorKind, ModelName, Problem, Record, Schema};
 use steersman_gateway::Capture;
-use steersman_watch::quality::{Fault, Refusal};
+use steersman_records::intake::{Format, Packing, Wanted, read, unpack};
+use steersman_records::{Kind, Refusal, Refusals};
+use steersman_watch::quality::{Fault, NotTaken};
 use tokio::sync::mpsc;
 
-/// How many captured calls are written together.
-const CAPTURE_BATCH: usize = 512;
-/// How many refused rows a reply lists; the count is always whole.
-const LISTED_REJECTIONS: usize = 100;
+/// How many calls are written together.
+pub(super) const CALL_BATCH: usize = 512;
 
 /// What became of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -30,66 +29,67 @@ pub struct Ingested {
     pub duplicates: u64,
     /// Accepted labels whose record has not arrived; they are kept, and joined when it does. A mistyped id stays here.
     pub waiting: u64,
-    /// Rows that were refused.
+    /// Rows that were refused; they are in the quarantine.
     pub rejected: u64,
     /// The first refused rows, with the reason.
-    pub rejections: Vec<Rejection>,
+    pub rejections: Vec<Refusal>,
+    /// Columns that the schema does not have, with how many values came. Their rows were taken in without them.
+    pub unknown_columns: BTreeMap<String, u64>,
 }
 
-/// A refused row.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Rejection {
-    /// Its position in the batch, from 0.
-    pub index: usize,
-    /// Its id, if it has one.
-    pub id: Option<String>,
-    /// What is wrong with it.
-    pub problem: Problem,
+/// A body as it came.
+#[derive(Debug)]
+pub struct Body {
+    /// What it holds.
+    pub format: Format,
+    /// How it is packed.
+    pub packing: Packing,
+    /// Its bytes.
+    pub bytes: bytes::Bytes,
+    /// The room it takes.
+    pub ticket: Ticket,
 }
 
 impl Platform {
-    /// Takes records in; they are durable when this returns.
-    pub async fn ingest_records(
-        &self,
-        model: &ModelName,
-        rows: &[serde_json::Value],
-    ) -> Result<Ingested, Problem> {
-        let schema = self.schema(model)?;
-        let now = self.now();
-        let mut refused = Vec::new();
-        let (records, mut result) = check(rows, |row| {
-            schema.record(row).inspect_err(|problem| {
-                let at = row.get("time").and_then(|time| parse_time(time.as_str()?).ok());
-                refused.push(Refusal { at, fault: Fault::of(problem, &schema) });
-            })
-        });
-        let (log, name) = (self.inner.log.clone(), model.clone());
-        let appended = blocking(move || log.append_records(&name, records, now)).await?;
-        self.inner.watcher.note_refused(model, &refused, &appended.resent, now);
-        result.accepted = appended.accepted.len() as u64;
-        result.duplicates = appended.duplicates;
-        Ok(result)
+    /// Room for a body of so many bytes, as far as they are known before.
+    pub fn admit(&self, model: &ModelName, announced: u64) -> Result<Ticket, Problem> {
+        self.schema(model)?;
+        self.inner.admission.enter(model, announced)
     }
 
-    /// Takes labels in; they are durable when this returns.
-    pub async fn ingest_labels(
-        &self,
-        model: &ModelName,
-        rows: &[serde_json::Value],
-    ) -> Result<Ingested, Problem> {
+    /// Room for a body of so many bytes whose model is not known yet.
+    pub fn admit_any(&self, announced: u64) -> Result<Ticket, Problem> {
+        self.inner.admission.enter_any(announced)
+    }
+
+    /// Takes records or labels in; they are durable when this returns.
+    pub async fn ingest(&self, model: &ModelName, kind: Kind, body: Body) -> Result<Ingested, Problem> {
         let schema = self.schema(model)?;
         let task = self.state().model(model)?.spec.model.task;
-        let (labels, mut result): (Vec<Label>, Ingested) = check(rows, |row| {
-            let label = schema.label(row)?;
-            fits(task, &label)?;
-            Ok(label)
-        });
         let (log, name, now) = (self.inner.log.clone(), model.clone(), self.now());
-        let appended = blocking(move || log.append_labels(&name, labels, now)).await?;
-        result.waiting = appended.waiting;
-        result.accepted = appended.accepted.len() as u64;
-        result.duplicates = appended.duplicates;
-        Ok(result)
+        let largest = self.inner.admission.limits().largest_body;
+        let own = schema.clone();
+        let taken = blocking(move || {
+            let schema = own;
+            let Body { format, packing, bytes, mut ticket } = body;
+            let bytes = unpack(packing, bytes, largest, &mut |more| ticket.take(more))?;
+            let intake = read(&Wanted { kind, schema: &schema, task, now }, format, &bytes)?;
+            let appended = log.append(&name, &intake.rows, now)?;
+            log.note_refused(&name, &intake.refusals, now)?;
+            Ok((appended, intake.refusals))
+        });
+        let (appended, refusals) = taken.await?;
+        if kind == Kind::Records {
+            self.inner.watcher.note_refused(model, &faults(&refusals, &schema), &appended.resent, now);
+        }
+        Ok(Ingested {
+            accepted: appended.accepted,
+            duplicates: appended.duplicates,
+            waiting: appended.waiting,
+            rejected: refusals.count,
+            rejections: refusals.first,
+            unknown_columns: refusals.unknown_columns,
+        })
     }
 
     /// Waits until all calls that the gateway has answered are recorded: for replays, which then move the clock.
@@ -100,9 +100,14 @@ impl Platform {
         }
     }
 
-    /// Captured calls that could not be read as records.
+    /// Calls that could not be read as records, or not be written.
     pub fn capture_failures(&self) -> u64 {
         self.inner.capture_failures.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of telemetry under way, and their limits.
+    pub fn admission(&self) -> &super::Admission {
+        &self.inner.admission
     }
 
     /// The schema of a model's records.
@@ -119,136 +124,87 @@ impl Platform {
     pub(super) fn start_capture(&self, mut queue: mpsc::Receiver<Capture>) {
         let platform = self.clone();
         let task = tokio::spawn(async move {
-            let mut batch = Vec::with_capacity(CAPTURE_BATCH);
-            while queue.recv_many(&mut batch, CAPTURE_BATCH).await > 0 {
+            let mut batch = Vec::with_capacity(CALL_BATCH);
+            while queue.recv_many(&mut batch, CALL_BATCH).await > 0 {
                 let count = batch.len() as u64;
-                platform.write_captures(std::mem::take(&mut batch)).await;
+                let now = platform.now();
+                let calls = batch.drain(..).map(|capture| captured(capture, now)).collect();
+                platform.write_calls(calls, now).await;
                 platform.inner.ingested.fetch_add(count, Ordering::SeqCst);
             }
         });
         lock(&self.inner.tasks).push(task);
     }
 
-    async fn write_captures(&self, captures: Vec<Capture>) {
-        let mut by_model: BTreeMap<ModelName, Vec<Record>> = BTreeMap::new();
-        let now = self.now();
-        for capture in captures {
-            let schema = self.schema(&capture.model);
-            let records =
-                schema.as_ref().map_err(Problem::clone).and_then(|schema| records_of(&capture, schema, now));
-            match records {
-                Ok(records) => by_model.entry(capture.model.clone()).or_default().extend(records),
-                Err(problem) => {
-                    self.inner.capture_failures.fetch_add(1, Ordering::SeqCst);
-                    tracing::warn!(model = %capture.model, id = capture.request_id, %problem, "call not recorded");
-                    if let (Ok(schema), true) =
-                        (&schema, problem.kind == ErrorKind::Invalid && capture.arm != Arm::Shadow)
-                    {
-                        let refused =
-                            Refusal { at: Some(asked_at(&capture, now)), fault: Fault::of(&problem, schema) };
-                        self.inner.watcher.note_refused(&capture.model, &[refused], &[], now);
+    /// Makes records of calls. One that cannot be read is counted, and kept in the quarantine with the reason.
+    pub(super) async fn write_calls(&self, calls: Vec<(ModelName, Result<Call, Problem>)>, now: Timestamp) {
+        let mut by_model: BTreeMap<ModelName, (Vec<Record>, Refusals)> = BTreeMap::new();
+        for (index, (model, call)) in calls.into_iter().enumerate() {
+            let (id, at) = call.as_ref().ok().map(|call| (call.id.clone(), call.time)).unzip();
+            let read = call.and_then(|call| records_of(&call, &self.schema(&model)?));
+            let (records, refusals) =
+                by_model.entry(model.clone()).or_insert_with(|| (Vec::new(), Refusals::new(Kind::Records)));
+            match read {
+                Ok(rows) => {
+                    records.extend(rows.records);
+                    for (name, values) in rows.unknown {
+                        refusals.note_unknown(&name, values);
                     }
                 }
+                Err(problem) => {
+                    self.inner.capture_failures.fetch_add(1, Ordering::SeqCst);
+                    tracing::warn!(%model, id, %problem, "call not recorded");
+                    refusals.add(Refusal { index: index as u64, line: None, id, at, problem });
+                }
             }
         }
-        for (model, records) in by_model {
+        for (model, (records, refusals)) in by_model {
             let (log, name, count) = (self.inner.log.clone(), model.clone(), records.len() as u64);
-            match blocking(move || log.append_records(&name, records, now)).await {
-                Ok(appended) => self.inner.watcher.note_refused(&model, &[], &appended.resent, now),
+            let found = self.schema(&model).map(|schema| faults(&refusals, &schema)).unwrap_or_default();
+            let written = blocking(move || {
+                log.note_refused(&name, &refusals, now)?;
+                log.append_records(&name, records, now)
+            });
+            match written.await {
+                Ok(appended) => self.inner.watcher.note_refused(&model, &found, &appended.resent, now),
                 Err(problem) => {
                     self.inner.capture_failures.fetch_add(count, Ordering::SeqCst);
-                    tracing::error!(%model, %problem, count, "captured calls are lost");
+                    tracing::error!(%model, %problem, count, "calls are lost");
                 }
             }
         }
     }
 }
 
-/// Whether a truth is one that the task can have.
-fn fits(task: Task, label: &Label) -> Result<(), Problem> {
-    match (task, label.label.number()) {
-        (Task::Binary, Some(number)) if number != 0.0 && number != 1.0 => {
-            Err(Problem::invalid(format!("{number} is not 0 or 1"))
-                .field("label")
-                .hint("a binary model needs 0 and 1, or true and false"))
-        }
-        _ => Ok(()),
-    }
+/// What the watcher is told of a batch: which rows were refused for what, and which values had no column.
+fn faults(refusals: &Refusals, schema: &Schema) -> Vec<NotTaken> {
+    let refused = refusals.faults.iter();
+    let refused =
+        refused.map(|(at, field)| NotTaken { at: *at, fault: Fault::of(field.as_deref(), schema), rows: 1 });
+    let unknown = refusals.unknown_columns.iter();
+    let unknown =
+        unknown.map(|(name, &rows)| NotTaken { at: None, fault: Fault::Unknown(name.clone()), rows });
+    refused.chain(unknown).collect()
 }
 
-fn check<T>(
-    rows: &[serde_json::Value],
-    mut read: impl FnMut(&serde_json::Value) -> Result<T, Problem>,
-) -> (Vec<T>, Ingested) {
-    let mut good = Vec::with_capacity(rows.len());
-    let mut result = Ingested::default();
-    for (index, row) in rows.iter().enumerate() {
-        match read(row) {
-            Ok(row) => good.push(row),
-            Err(problem) => {
-                result.rejected += 1;
-                if result.rejections.len() < LISTED_REJECTIONS {
-                    let id = row.get("id").and_then(|id| id.as_str()).map(str::to_owned);
-                    result.rejections.push(Rejection { index, id, problem });
-                }
-            }
-        }
-    }
-    (good, result)
-}
-
-/// When a call came in, if it does not say so itself.
-fn asked_at(capture: &Capture, now: Timestamp) -> Timestamp {
-    from_micros(micros(now) - i64::try_from(capture.latency.as_micros()).unwrap_or(0))
-}
-
-/// The records of one captured call: one for each row of its tensors.
-fn records_of(capture: &Capture, schema: &Schema, now: Timestamp) -> Result<Vec<Record>, Problem> {
+/// A call as the gateway saw it.
+fn captured(capture: Capture, now: Timestamp) -> (ModelName, Result<Call, Problem>) {
+    let model = capture.model;
     if capture.truncated {
-        return Err(Problem::new(ErrorKind::TooLarge, "the call is larger than what is captured"));
+        let problem = Problem::new(ErrorKind::TooLarge, "the call is larger than what is captured");
+        return (model, Err(problem.hint(format!("the call `{}`", capture.request_id))));
     }
-    let request: InferRequest = serde_json::from_slice(&capture.request)
-        .map_err(|error| Problem::invalid(format!("the request is not an inference request: {error}")))?;
-    let time = match request.parameters.get("time").and_then(|time| time.as_str()) {
-        Some(time) => parse_time(time).map_err(|problem| problem.field("parameters.time"))?,
-        None => asked_at(capture, now),
+    let call = Call {
+        id: capture.request_id,
+        time: from_micros(micros(now) - i64::try_from(capture.latency.as_micros()).unwrap_or(0)),
+        request: capture.request,
+        response: (capture.status == 200).then_some(capture.response),
+        version: Some(capture.version.to_string()),
+        arm: Some(capture.arm),
+        weight: Some(capture.weight),
+        unit: Some(capture.unit),
+        latency_ms: Some(capture.latency.as_secs_f64() * 1_000.0),
+        status: capture.status,
     };
-    let answered = capture.status == 200;
-    let response: Option<InferResponse> = answered
-        .then(|| serde_json::from_slice(&capture.response))
-        .transpose()
-        .map_err(|error| Problem::invalid(format!("the answer is not an inference answer: {error}")))?;
-    let inputs = request.rows()?;
-    let outputs = response.as_ref().map(InferResponse::rows).transpose()?;
-    let version =
-        response.and_then(|response| response.model_version).unwrap_or_else(|| capture.version.to_string());
-    let many = inputs.len() > 1;
-    let mut records = Vec::with_capacity(inputs.len());
-    for (index, features) in inputs.iter().enumerate() {
-        let id = if many { format!("{}/{index}", capture.request_id) } else { capture.request_id.clone() };
-        // A candidate that could not be reached was answered for by the champion: its failed attempt is a record of
-        // its own, beside the champion's answer of the same id.
-        let unanswered = capture.arm == Arm::Candidate && capture.status == 0;
-        let id: RecordId = if unanswered { format!("{id}#candidate") } else { id }.parse()?;
-        let mut row = BTreeMap::new();
-        if let Some(output) = outputs.as_ref().and_then(|rows| rows.get(index)) {
-            let prediction = output.get(&schema.prediction.name).and_then(serde_json::Value::as_f64);
-            if let Some(prediction) = prediction.filter(|prediction| prediction.is_finite()) {
-                row.insert(schema.prediction.name.clone(), prediction.into());
-            }
-        }
-        records.push(Record {
-            id,
-            time,
-            version: Some(version.clone()),
-            arm: Some(capture.arm),
-            weight: Some(capture.weight),
-            unit: Some(capture.unit),
-            features: schema.feature_values(features)?,
-            outputs: row,
-            latency_ms: Some(capture.latency.as_secs_f64() * 1_000.0),
-            status: Some(capture.status),
-        });
-    }
-    Ok(records)
+    (model, Ok(call))
 }

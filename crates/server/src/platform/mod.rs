@@ -2,7 +2,8 @@
 //!
 //! - [`Platform::open`] brings everything up from a folder: the state is folded from the ledger, records are recovered
 //!   from their log, orphaned processes are ended.
-//! - `ingest` takes records, labels and the gateway's captures in.
+//! - `ingest` takes records, labels and the gateway's captures in, under the limits of `admission`; `events` pairs the two
+//!   halves of a call that others saw, and `calls` makes records of calls.
 //! - `steer` is one turn of the loop: watch, decide, write facts, act.
 //! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
 //! - `lead` says which of several replicas decides; the others follow the facts that it writes.
@@ -10,8 +11,11 @@
 //!
 //! INVARIANT: facts are written under one lock, and the state in memory is the fold of exactly the facts on disk.
 
+mod admission;
+mod calls;
 mod clock;
 mod commands;
+mod events;
 mod ingest;
 mod jobs;
 mod lead;
@@ -19,11 +23,14 @@ mod report;
 mod routes;
 mod steer;
 
+pub use admission::{Admission, IngestLimits, Ticket};
 pub use clock::Clock;
 pub use commands::{Applied, Registration};
-pub use ingest::{Ingested, Rejection};
+pub use events::{Event, EventCounts, EventKind};
+pub use ingest::{Body, Ingested};
 pub use lead::Replica;
 
+use events::Events;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -34,11 +41,12 @@ use std::time::Duration;
 use steersman_act::server::Servers;
 use steersman_decide::{Intent, Judge};
 use steersman_domain::config::StoreSection;
+use steersman_domain::time::from_micros;
 use steersman_domain::{Actor, Entry, Fact, ModelName, ModelSpec, Problem, RolloutId, RunId, Version};
 use steersman_gateway::Gateway;
 use steersman_ledger::state::{ModelState, State};
 use steersman_records::reference::{Reference, read_reference};
-use steersman_records::{Arrival, Item, RecordLog};
+use steersman_records::{Arrival, Detail, Item, RecordLog};
 use steersman_store::{Batch, Draft, Store};
 use steersman_watch::{ReferenceProfile, Watcher};
 use tokio::sync::mpsc;
@@ -68,6 +76,8 @@ pub struct Options {
     pub clock: Clock,
     /// After how long without a judge the gateway takes a candidate's traffic away.
     pub dead_man: Duration,
+    /// How much telemetry may be on its way at once.
+    pub ingest: IngestLimits,
 }
 
 impl Options {
@@ -82,6 +92,7 @@ impl Options {
             gateway: SocketAddr::from(([127, 0, 0, 1], 7701)),
             clock: Clock::System,
             dead_man: Duration::from_secs(30),
+            ingest: IngestLimits::default(),
             dir,
         }
     }
@@ -112,6 +123,9 @@ struct Inner {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     ingested: AtomicU64,
     capture_failures: AtomicU64,
+    admission: Arc<Admission>,
+    events: Events,
+    stopping: tokio::sync::watch::Sender<bool>,
 }
 
 /// What is known of a model beside the ledger: all of it can be made again from records and facts.
@@ -140,6 +154,7 @@ impl Platform {
         let records = options.records;
         let log = blocking(move || RecordLog::open(&records)).await?;
         let (captures, queue) = mpsc::channel(CAPTURE_QUEUE);
+        let (events, pairs) = Events::new();
         let gateway_config = steersman_gateway::Config {
             listen: options.gateway,
             dead_man: options.dead_man,
@@ -167,11 +182,15 @@ impl Platform {
                 tasks: Mutex::new(Vec::new()),
                 ingested: AtomicU64::new(0),
                 capture_failures: AtomicU64::new(0),
+                admission: Arc::new(Admission::new(options.ingest)),
+                events,
+                stopping: tokio::sync::watch::Sender::new(false),
             }),
         };
         platform.follow().await?;
         platform.start_keeping();
         platform.start_capture(queue);
+        platform.start_events(pairs);
         platform.lead().await?;
         Ok(platform)
     }
@@ -217,12 +236,17 @@ impl Platform {
         for (_, job) in lock(&self.inner.jobs).drain() {
             job.abort();
         }
+        self.inner.stopping.send_replace(true);
         // The capture task ends by itself once the gateway has dropped its end of the queue.
         let tasks: Vec<_> = lock(&self.inner.tasks).drain(..).collect();
         for mut task in tasks {
             if tokio::time::timeout(Duration::from_secs(5), &mut task).await.is_err() {
                 task.abort();
             }
+        }
+        let log = self.inner.log.clone();
+        if let Err(problem) = blocking(move || log.flush()).await {
+            tracing::warn!(%problem, "records stay in the write-ahead log");
         }
         self.inner.servers.stop_all().await;
         self.let_go().await;
@@ -359,30 +383,32 @@ impl Platform {
     /// Takes in what arrived since the last time, in order of arrival: the judge and the watcher always see the same
     /// sequence, however the platform was interrupted.
     async fn catch_up(&self, name: &ModelName) -> Result<(), Problem> {
-        let Some(from) = lock(&self.inner.models).get(name).map(|live| live.cursor) else { return Ok(()) };
-        let (log, model) = (self.inner.log.clone(), name.clone());
-        let arrivals = blocking(move || log.arrivals(&model, from)).await?;
-        if arrivals.is_empty() {
-            return Ok(());
-        }
-        self.inner.watcher.note(name, &arrivals);
-        let state = self.state();
-        let started = state.model(name)?.active_rollout().map(|rollout| rollout.started_at);
-        let mut models = lock(&self.inner.models);
-        let Some(live) = models.get_mut(name) else { return Ok(()) };
-        for arrival in &arrivals {
-            live.cursor = arrival.seq + 1;
-            match &arrival.item {
-                Item::Record(record) => live.last_record = live.last_record.max(Some(record.time)),
-                Item::Label(label) => live.last_label = live.last_label.max(Some(label.time)),
+        loop {
+            let known = lock(&self.inner.models).get(name).map(|live| (live.cursor, live.judge.is_some()));
+            let Some((from, judged)) = known else { return Ok(()) };
+            // Only a judge looks at whole rows.
+            let detail = if judged { Detail::All } else { Detail::Times };
+            let (log, model) = (self.inner.log.clone(), name.clone());
+            let fresh = blocking(move || {
+                let Some(fresh) = log.fresh(&model, from, detail)? else { return Ok(None) };
+                let rows = if judged { fresh.arrivals(&log.schema(&model)?)? } else { Vec::new() };
+                Ok(Some((fresh, rows)))
+            });
+            let Some((fresh, arrivals)) = fresh.await? else { return Ok(()) };
+            self.inner.watcher.note(name, &fresh)?;
+            let state = self.state();
+            let started = state.model(name)?.active_rollout().map(|rollout| rollout.started_at);
+            let (last_record, last_label) = fresh.latest()?;
+            let mut models = lock(&self.inner.models);
+            let Some(live) = models.get_mut(name) else { return Ok(()) };
+            live.cursor = fresh.until;
+            live.last_record = live.last_record.max(last_record.map(from_micros));
+            live.last_label = live.last_label.max(last_label.map(from_micros));
+            if let (Some((_, judge)), Some(started)) = (&mut live.judge, started) {
+                let judged = arrivals.iter().filter(|arrival| arrival.received_at >= started);
+                judged.for_each(|arrival| feed(judge, arrival));
             }
-            if let (Some((_, judge)), Some(started)) = (&mut live.judge, started)
-                && arrival.received_at >= started
-            {
-                feed(judge, arrival);
-            }
         }
-        Ok(())
     }
 
     // Where a model's files lie.

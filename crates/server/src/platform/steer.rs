@@ -1,12 +1,14 @@
 //! One turn of the loop: take in what arrived, watch, decide, write facts, act.
 
-use super::{Platform, intent_draft, lock, platform_draft};
+use super::{Clock, Platform, intent_draft, lock, platform_draft};
 use steersman_decide::{ModelObservation, Observations, WindowStatus, decide};
 use steersman_domain::time::{from_micros, micros};
-use steersman_domain::{Fact, ModelName, MonitorKind, Problem};
+use steersman_domain::{Fact, ModelName, MonitorKind, Period, Problem};
 use steersman_ledger::state::ModelState;
 use steersman_store::{Batch, MeasurementQuery};
 
+/// Records become a segment after so long, however few they are.
+const SEGMENT_AFTER: Period = Period::from_seconds(300);
 /// More rounds of deciding than this in one turn mean that two rules undo each other.
 const MOST_ROUNDS: usize = 32;
 
@@ -15,6 +17,13 @@ impl Platform {
     /// happened.
     pub async fn tick(&self) -> Result<bool, Problem> {
         let before = self.state().size;
+        self.inner.events.expire(self.now());
+        if let Clock::System = self.inner.clock {
+            // What came long ago must not wait for its segment until more comes.
+            if let Err(problem) = self.inner.log.flush_older(SEGMENT_AFTER.before(self.now())) {
+                tracing::warn!(%problem, "records stay in the write-ahead log");
+            }
+        }
         if self.lead().await? {
             self.turn().await?;
         } else {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use steersman_domain::measurement::Reading;
 use steersman_domain::spec::{Portion, QualitySection};
-use steersman_domain::{MonitorKind, Period, Problem, Schema, Window};
+use steersman_domain::{MonitorKind, Period, Schema, Window};
 use steersman_stats::interval::wilson;
 use steersman_stats::quality::exceeds;
 
@@ -23,9 +23,6 @@ const WINDOWS: usize = 64;
 const NAMED: usize = 20;
 /// So many are named in a finding.
 const SHOWN: usize = 3;
-/// The keys of a record that are no columns.
-const OWN_KEYS: [&str; 7] = ["", "id", "time", "version", "features", "latency_ms", "status"];
-
 /// What was wrong with a record that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -33,31 +30,32 @@ pub enum Fault {
     Type(String),
     /// The model does not have this column.
     Unknown(String),
-    /// It was no record: no id, no time, no object.
+    /// It was no record: no id, no time, a key that no record has.
     Form,
 }
 
 impl Fault {
-    /// What a problem with a record was about.
-    pub fn of(problem: &Problem, schema: &Schema) -> Self {
-        let field = problem.field.as_deref().unwrap_or_default();
+    /// What a problem with this field of a record was about.
+    pub fn of(field: Option<&str>, schema: &Schema) -> Self {
+        let field = field.unwrap_or_default();
         match field.strip_prefix("features.") {
             Some(name) if schema.feature(name).is_some() => Self::Type(name.to_owned()),
             Some(name) => Self::Unknown(name.to_owned()),
             None if field == schema.prediction.name => Self::Type(field.to_owned()),
-            None if OWN_KEYS.contains(&field) => Self::Form,
-            None => Self::Unknown(field.to_owned()),
+            None => Self::Form,
         }
     }
 }
 
-/// A record that was refused.
+/// Rows or values that were not taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The time it was of, if it said so.
+pub struct NotTaken {
+    /// The time they were of, if they said so.
     pub at: Option<Timestamp>,
-    /// What was wrong with it.
+    /// What was wrong with them.
     pub fault: Fault,
+    /// How many.
+    pub rows: u64,
 }
 
 /// What did not get into one window.
@@ -68,7 +66,7 @@ pub(crate) struct Tally {
     resent: u64,
     /// Records refused for a value of this column.
     types: BTreeMap<String, u64>,
-    /// Records refused for this column, which the model does not have.
+    /// Values of this column, which the model does not have; their records were taken in without them.
     unknown: BTreeMap<String, u64>,
     /// Records refused for their form.
     unreadable: u64,
@@ -89,14 +87,14 @@ impl Intake {
     pub(crate) fn note(
         &mut self,
         window: Period,
-        refused: &[Refusal],
+        refused: &[NotTaken],
         resent: &[Timestamp],
         latest: Option<Timestamp>,
         now: Timestamp,
     ) {
         for refusal in refused {
             let at = refusal.at.map_or(latest.unwrap_or(now), |at| at.min(now));
-            self.tally(Window::holding(at, window)).add(&refusal.fault);
+            self.tally(Window::holding(at, window)).add(&refusal.fault, refusal.rows);
             self.last = Some((self.last.map_or(at, |(last, _)| last.max(at)), now));
         }
         resent.iter().for_each(|at| self.tally(Window::holding(*at, window)).resent += 1);
@@ -128,21 +126,21 @@ impl Intake {
 }
 
 impl Tally {
-    fn add(&mut self, fault: &Fault) {
+    fn add(&mut self, fault: &Fault, rows: u64) {
         match fault {
-            Fault::Type(column) => *self.types.entry(column.clone()).or_default() += 1,
+            Fault::Type(column) => *self.types.entry(column.clone()).or_default() += rows,
             Fault::Unknown(column) => {
                 // A sender that makes names up must not fill the memory.
                 let room = self.unknown.len() < NAMED || self.unknown.contains_key(column);
                 let name = if room { column.as_str() } else { "others" };
-                *self.unknown.entry(name.to_owned()).or_default() += 1;
+                *self.unknown.entry(name.to_owned()).or_default() += rows;
             }
-            Fault::Form => self.unreadable += 1,
+            Fault::Form => self.unreadable += rows,
         }
     }
 
     fn refused(&self) -> u64 {
-        self.unreadable + self.types.values().sum::<u64>() + self.unknown.values().sum::<u64>()
+        self.unreadable + self.types.values().sum::<u64>()
     }
 
     /// What the counts say, beside so many records that got in.
@@ -172,11 +170,12 @@ impl Tally {
         let names: Vec<&str> = self.unknown.keys().map(String::as_str).take(SHOWN).collect();
         let more = if self.unknown.len() > SHOWN { " and others" } else { "" };
         let words = format!(
-            "of {sent} records were refused for columns that the model does not have: `{}`{more}",
+            "of {sent} records have columns that the model does not have, and were taken in without them: `{}`{more}",
             names.join("`, `")
         );
-        let unknown = self.unknown.values().sum();
-        found.extend(share(MonitorKind::Schema, "", "refused_share", unknown, sent, refused, words));
+        // A record may have several of them.
+        let unknown = self.unknown.values().max().copied().unwrap_or(0).min(sent);
+        found.extend(share(MonitorKind::Schema, "", "unknown_share", unknown, sent, refused, words));
         let all = accepted + self.resent;
         let words = format!(
             "of {all} records came under an id that was there already and were left out: sent again, or ids that are not unique"

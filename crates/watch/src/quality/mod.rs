@@ -14,7 +14,7 @@ mod intake;
 mod usual;
 
 pub(crate) use column::Seen;
-pub use intake::{Fault, Refusal};
+pub use intake::{Fault, NotTaken};
 pub(crate) use intake::{Intake, Tally};
 pub(crate) use usual::{Usual, wide};
 

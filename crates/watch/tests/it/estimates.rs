@@ -21,7 +21,7 @@ fn label(open: &Open, day: i64, rows: std::ops::Range<i64>, now: jiff::Timestamp
         Label { id: format!("{day}-{number}").parse().unwrap(), label: truth.into(), time: now }
     };
     let appended = open.log.append_labels(&name(), rows.map(label).collect(), now).unwrap();
-    open.watcher.note(&name(), &appended.accepted);
+    open.note(appended.first);
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn where_the_delay_depends_on_the_outcome_performance_waits_until_the_labe
                 time: now,
             });
             let appended = open.log.append_labels(&name(), labels.collect(), now).unwrap();
-            open.watcher.note(&name(), &appended.accepted);
+            open.note(appended.first);
         }
         open.tick(at(day + 1, 7_200)).await;
     }
@@ -118,7 +118,7 @@ async fn a_drift_signal_says_what_it_is_expected_to_do_to_the_loss() {
             time: now,
         });
         let appended = open.log.append_labels(&name(), labels.collect(), now).unwrap();
-        open.watcher.note(&name(), &appended.accepted);
+        open.note(appended.first);
         open.tick(at(day + 1, 7_200)).await;
     }
     let signals = &open.state.models[&name()].signals;

@@ -17,8 +17,8 @@ use steersman_domain::{
     Actor, Digest, Fact, Label, Measurement, ModelName, ModelSpec, MonitorKind, Record, Value,
 };
 use steersman_ledger::State;
-use steersman_records::RecordLog;
 use steersman_records::reference::{Reference, read_reference};
+use steersman_records::{Detail, RecordLog};
 use steersman_store::{Batch, Draft, MeasurementQuery, Store};
 use steersman_watch::{ReferenceProfile, Watcher};
 
@@ -112,12 +112,21 @@ impl World {
         let watcher = Watcher::new(log.clone(), store.clone());
         let profile = ReferenceProfile::learn(&self.spec, &self.reference);
         watcher.load(&name(), state.model(&name()).unwrap(), profile).await.unwrap();
-        watcher.note(&name(), &log.arrivals(&name(), 0).unwrap());
-        Open { log, store, watcher, state }
+        let open = Open { log, store, watcher, state };
+        open.note(0);
+        open
     }
 }
 
 impl Open {
+    /// Shows the watcher what arrived from a position on.
+    fn note(&self, mut from: u64) {
+        while let Some(fresh) = self.log.fresh(&name(), from, Detail::Times).unwrap() {
+            self.watcher.note(&name(), &fresh).unwrap();
+            from = fresh.until;
+        }
+    }
+
     /// A day of predictions whose `x` lies `shift` higher, with labels if they are right with this chance.
     fn day(&self, day: i64, rows: std::ops::Range<i64>, shift: f64) {
         self.send(day, rows, |row| {
@@ -141,7 +150,7 @@ impl Open {
             status: Some(200),
         };
         let appended = self.log.append_records(&name(), rows.map(record).collect(), at(day, 86_000)).unwrap();
-        self.watcher.note(&name(), &appended.accepted);
+        self.note(appended.first);
     }
 
     fn labels(&self, day: i64, rows: std::ops::Range<i64>, right: bool, now: Timestamp) {
@@ -151,7 +160,7 @@ impl Open {
             Label { id, label: f64::from(u8::from(truth)).into(), time: now }
         };
         let appended = self.log.append_labels(&name(), rows.map(label).collect(), now).unwrap();
-        self.watcher.note(&name(), &appended.accepted);
+        self.note(appended.first);
     }
 
     /// One turn; returns the kinds of the facts that were written.

@@ -4,7 +4,7 @@ use crate::{Open, World, at, name};
 use std::collections::BTreeMap;
 use steersman_domain::spec::{ColumnQuality, QualityCheck};
 use steersman_domain::{Measurement, MonitorKind, Problem, Value};
-use steersman_watch::quality::{Fault, Refusal};
+use steersman_watch::quality::{Fault, NotTaken};
 
 type Row = BTreeMap<String, Value>;
 
@@ -69,8 +69,8 @@ fn raised(open: &Open, monitor: MonitorKind) -> Vec<&Measurement> {
 
 /// Refuses these rows of a day for a fault.
 fn refuse(open: &Open, day: i64, rows: i64, fault: &Fault) {
-    let refusal = |row: i64| Refusal { at: Some(at(day, row * 600)), fault: fault.clone() };
-    let refused: Vec<Refusal> = (0..rows).map(refusal).collect();
+    let refusal = |row: i64| NotTaken { at: Some(at(day, row * 600)), fault: fault.clone(), rows: 1 };
+    let refused: Vec<NotTaken> = (0..rows).map(refusal).collect();
     open.watcher.note_refused(&name(), &refused, &[], at(day, 86_000));
 }
 
@@ -299,10 +299,10 @@ async fn the_spec_says_what_is_known_better() {
 #[test]
 fn a_refusal_is_about_a_column_or_about_the_form() {
     let schema = world(0).reference.schema;
-    let of = |field: &str| Fault::of(&Problem::invalid("wrong").field(field), &schema);
+    let of = |field: &str| Fault::of(Some(field), &schema);
     assert_eq!(of("features.x"), Fault::Type("x".to_owned()));
     assert_eq!(of("score"), Fault::Type("score".to_owned()));
     assert_eq!(of("features.nobody"), Fault::Unknown("nobody".to_owned()));
-    assert_eq!(of("scoer"), Fault::Unknown("scoer".to_owned()));
+    assert_eq!(of("scoer"), Fault::Form);
     assert_eq!(of("time"), Fault::Form);
 }

@@ -1,0 +1,520 @@
+//! The log of one model: placing rows, writing them together, closing segments.
+//!
+//! Rows get their place under the lock of the tail; one of those who wait writes for all (`lead`), so that many callers
+//! share one sync of the disk and a lone one waits for nobody. When enough has gathered, the write-ahead log goes on in a
+//! new file, and what the old ones hold becomes a segment beside (`flush_sealed`): readers see rows in the tail or in a
+//! segment, never in both.
+
+use super::index::{Index, Keys, Known};
+use super::tail::{Group, Pending, Tail, Unflushed};
+use super::{Appended, Limits, LogStats, Recovery};
+use crate::codec::{Columns, conform, label_fields, own_fields, record_fields, stamped};
+use crate::quarantine::Quarantine;
+use crate::segment::{Segment, list, read_parquet, sync_dir};
+use crate::wal::{Frame, Wal, read};
+use crate::{Kind, Rows};
+use arrow::array::{Array as _, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Schema as ArrowSchema;
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use steersman_domain::record::Arm;
+use steersman_domain::time::{from_micros, micros};
+use steersman_domain::{ErrorKind, Problem, Schema};
+
+/// The columns of a model, in every form that is needed.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) schema: Schema,
+    pub(super) records: Arc<ArrowSchema>,
+    pub(super) labels: Arc<ArrowSchema>,
+    own_records: Arc<ArrowSchema>,
+    own_labels: Arc<ArrowSchema>,
+}
+
+impl Shape {
+    fn new(schema: &Schema) -> Self {
+        let (records, labels) = (record_fields(schema), label_fields());
+        let (own_records, own_labels) = (own_fields(&records), own_fields(&labels));
+        Self { schema: schema.clone(), records, labels, own_records, own_labels }
+    }
+
+    pub(super) fn stamped(&self, kind: Kind) -> &Arc<ArrowSchema> {
+        match kind {
+            Kind::Records => &self.records,
+            Kind::Labels => &self.labels,
+        }
+    }
+
+    fn own(&self, kind: Kind) -> &Arc<ArrowSchema> {
+        match kind {
+            Kind::Records => &self.own_records,
+            Kind::Labels => &self.own_labels,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ModelLog {
+    pub(super) dir: PathBuf,
+    limits: Limits,
+    pub(super) keys: Keys,
+    shape: RwLock<Arc<Shape>>,
+    /// Held by the one who writes. Locked before the tail where both are needed.
+    wal: Mutex<Wal>,
+    tail: Mutex<Tail>,
+    /// Held by the one who makes segments; what kept the last one from it.
+    flushing: Mutex<Option<Problem>>,
+    closed: AtomicBool,
+    pub(super) quarantine: Quarantine,
+}
+
+/// Rows that got their place.
+struct Placed {
+    appended: Appended,
+    group: Arc<Group>,
+    leads: bool,
+}
+
+impl ModelLog {
+    pub(super) fn open(dir: &Path, schema: &Schema, limits: Limits) -> Result<(Self, Recovery), Problem> {
+        std::fs::create_dir_all(dir).map_err(|error| Problem::io("make the folder", dir, &error))?;
+        let (shape, keys, mut index) = (Shape::new(schema), Keys::default(), Index::default());
+        let mut segments = list(dir)?;
+        for segment in &mut segments {
+            index_segment(dir, segment, &keys, &mut index)?;
+        }
+        let flushed = segments.last().map_or(0, |segment| segment.to);
+        let mut recovery = Recovery { segments: segments.len(), ..Recovery::default() };
+        let mut open = Unflushed { from: flushed, to: flushed, ..Unflushed::default() };
+        let wal = replay(dir, &shape, &keys, &mut index, &mut open, &mut recovery)?;
+        let tail = Tail {
+            segments,
+            sealed: Vec::new(),
+            next: open.to,
+            open,
+            pending: Vec::new(),
+            index,
+            group: Arc::default(),
+            members: 0,
+            led: false,
+            failed: false,
+        };
+        let log = Self {
+            dir: dir.to_owned(),
+            limits,
+            keys,
+            shape: RwLock::new(Arc::new(shape)),
+            wal: Mutex::new(wal),
+            tail: Mutex::new(tail),
+            flushing: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            quarantine: Quarantine::open(dir)?,
+        };
+        Ok((log, recovery))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Wal> {
+        self.wal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn shape(&self) -> Arc<Shape> {
+        self.shape.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn change_schema(&self, schema: &Schema) -> Result<(), Problem> {
+        let known = &self.shape().schema;
+        if known == schema {
+            return Ok(());
+        }
+        for column in &schema.features {
+            if known.feature(&column.name).is_some_and(|known| known.kind != column.kind) {
+                return Err(Problem::conflict(
+                    "the column is of another kind than in the records that are there",
+                )
+                .field(column.name.clone())
+                .hint("give it another name, or name it under `data.categorical`"));
+            }
+        }
+        // Rows have the columns of their time: what is there is closed first, and nothing may be on its way.
+        loop {
+            let mut wal = self.writing();
+            self.seal(&mut wal)?;
+            let tail = self.lock();
+            if tail.pending.is_empty() {
+                *self.shape.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Shape::new(schema));
+                break;
+            }
+            drop((tail, wal));
+            std::thread::yield_now();
+        }
+        self.flush_sealed()
+    }
+
+    /// Takes rows in; they are on disk when this returns.
+    pub(super) fn append(&self, rows: &Rows, received_at: Timestamp) -> Result<Appended, Problem> {
+        if rows.is_empty() {
+            return Ok(Appended::default());
+        }
+        let keys = self.keys.of(rows.kind, &rows.batch)?;
+        let placed = loop {
+            // The costly part is done before anybody is kept waiting.
+            let shape = self.shape();
+            let batch = conform(&rows.batch, shape.own(rows.kind))?;
+            let frame = Frame::new(rows.kind, &batch)?;
+            let mut tail = self.lock();
+            if Arc::ptr_eq(&shape, &self.shape()) {
+                break self.place(&mut tail, &shape, frame, batch, keys, received_at)?;
+            }
+        };
+        let waited = if placed.leads { None } else { placed.group.wait() };
+        waited.unwrap_or_else(|| self.lead(&placed.group))?;
+        Ok(placed.appended)
+    }
+
+    /// Gives new rows their positions and queues them.
+    fn place(
+        &self,
+        tail: &mut Tail,
+        shape: &Shape,
+        frame: Frame,
+        batch: RecordBatch,
+        keys: Vec<u128>,
+        received_at: Timestamp,
+    ) -> Result<Placed, Problem> {
+        self.check(tail)?;
+        let (kind, received_at) = (frame.kind, micros(received_at));
+        let mut appended = Appended { first: tail.next, ..Appended::default() };
+        let fresh = match kind {
+            Kind::Records => keys.iter().map(|key| tail.index.insert_record(*key)).collect(),
+            Kind::Labels => place_labels(tail, &batch, &keys, received_at, &mut appended)?,
+        };
+        let new = fresh.iter().filter(|fresh| **fresh).count();
+        (appended.accepted, appended.duplicates) = (new as u64, (keys.len() - new) as u64);
+        if kind == Kind::Records && appended.duplicates > 0 {
+            appended.resent = resent(&batch, &fresh);
+        }
+        if new > 0 {
+            let new_keys: Vec<u128> =
+                keys.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(key, _)| *key).collect();
+            match pending(shape, frame, batch, &fresh, tail.next, received_at) {
+                Ok((frame, batch)) => tail.pending.push(Pending { frame, batch, keys: new_keys }),
+                Err(problem) => {
+                    new_keys.iter().rev().for_each(|key| tail.index.take_back(kind, *key));
+                    return Err(problem);
+                }
+            }
+            tail.next += new as u64;
+        }
+        // Also what was there already must be on disk before anybody is told so: everybody joins the group.
+        tail.members += 1;
+        let leads = !tail.led;
+        tail.led = true;
+        Ok(Placed { appended, group: tail.group.clone(), leads })
+    }
+
+    fn check(&self, tail: &Tail) -> Result<(), Problem> {
+        if tail.failed {
+            let message =
+                format!("writing to `{}` failed; nothing is taken in until a restart", self.dir.display());
+            return Err(Problem::new(ErrorKind::Unavailable, message)
+                .hint("look at the disk, then restart Steersman"));
+        }
+        if tail.unflushed_bytes() > self.limits.unflushed_bytes {
+            // The flusher may be busy: its last word is enough.
+            let cause = self.flushing.try_lock().ok().and_then(|problem| problem.clone());
+            let kind = cause.as_ref().map_or(ErrorKind::Unavailable, |problem| match problem.kind {
+                ErrorKind::NoSpace => ErrorKind::NoSpace,
+                _ => ErrorKind::Unavailable,
+            });
+            let why = cause.map_or_else(String::new, |problem| format!(": {}", problem.message));
+            let message = format!("the disk does not keep up with what arrives{why}");
+            return Err(Problem::new(kind, message).hint("send it again later"));
+        }
+        Ok(())
+    }
+
+    /// Writes what is pending, for all of the group.
+    fn lead(&self, group: &Group) -> Result<(), Problem> {
+        let mut wal = self.writing();
+        let pending = {
+            let mut tail = self.lock();
+            tail.members = 0;
+            tail.group = Arc::default();
+            std::mem::take(&mut tail.pending)
+        };
+        let written = match pending.is_empty() {
+            true => Ok(()),
+            false => wal.append(pending.iter().map(|pending| &pending.frame)).and_then(|()| wal.sync()),
+        };
+        let mut tail = self.lock();
+        let result = match written {
+            Ok(()) => {
+                for Pending { frame, batch, .. } in pending {
+                    tail.open.bytes += frame.len() as u64;
+                    tail.open.push(frame.kind, batch, frame.received_at);
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                tail.failed |= !failure.whole;
+                tail.take_back(&pending);
+                // Those who queued up meanwhile had their places after these.
+                std::mem::take(&mut tail.group).finish(Err(failure.problem.clone()));
+                tail.members = 0;
+                Err(failure.problem)
+            }
+        };
+        let due = self.due(&tail);
+        drop(tail);
+        group.finish(result.clone());
+        if due {
+            // If there is no new file to be had, the old one goes on and the next one who writes tries again.
+            let sealed = self.seal(&mut wal);
+            if let Err(problem) = sealed {
+                *self.flushing.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
+            }
+        }
+        drop(wal);
+        let mut tail = self.lock();
+        match tail.members {
+            0 => tail.led = false,
+            _ => tail.group.call_leader(),
+        }
+        result
+    }
+
+    fn due(&self, tail: &Tail) -> bool {
+        tail.open.rows() >= self.limits.segment_rows || tail.open.bytes >= self.limits.segment_bytes
+    }
+
+    /// Whether something was closed since this was asked last.
+    pub(super) fn take_closed(&self) -> bool {
+        self.closed.swap(false, Ordering::SeqCst)
+    }
+
+    /// Something is closed and waits to become a segment.
+    pub(super) fn note_closed(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Closes what is on disk, if its first row is older than `before`.
+    pub(super) fn seal_older(&self, before: i64) -> Result<(), Problem> {
+        let old = self.lock().open.received_from.is_some_and(|from| from < before);
+        if old { self.seal(&mut self.writing()) } else { Ok(()) }
+    }
+
+    /// Lets the write-ahead log go on in a new file; what the old ones hold is to become a segment.
+    fn seal(&self, wal: &mut Wal) -> Result<(), Problem> {
+        let (from, to) = {
+            let tail = self.lock();
+            (tail.open.from, tail.open.to)
+        };
+        if from == to {
+            return Ok(());
+        }
+        let path = wal_path(&self.dir, to);
+        let fresh = Wal::create(&path).and_then(|fresh| sync_dir(&self.dir).map(|()| fresh));
+        let fresh = fresh.inspect_err(|_| {
+            // The old file must stay the last one.
+            if std::fs::remove_file(&path).is_err() && path.exists() {
+                self.lock().failed = true;
+            }
+        })?;
+        let old = std::mem::replace(wal, fresh);
+        let mut tail = self.lock();
+        let mut sealed =
+            std::mem::replace(&mut tail.open, Unflushed { from: to, to, ..Unflushed::default() });
+        sealed.logs.push(old.path().to_owned());
+        tail.sealed.push(Arc::new(sealed));
+        self.note_closed();
+        Ok(())
+    }
+
+    /// Closes what is on disk and makes segments of it.
+    pub(super) fn flush(&self) -> Result<(), Problem> {
+        self.seal(&mut self.writing())?;
+        self.flush_sealed()
+    }
+
+    /// Makes segments of what is closed. Nobody who appends or reads is kept waiting.
+    pub(super) fn flush_sealed(&self) -> Result<(), Problem> {
+        let mut flushing = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.write_segments();
+        *flushing = result.clone().err();
+        result
+    }
+
+    fn write_segments(&self) -> Result<(), Problem> {
+        loop {
+            let Some(sealed) = self.lock().sealed.first().cloned() else { return Ok(()) };
+            let segment = sealed.segment()?;
+            // A schema may have changed since, but only after everything before it was closed.
+            let fields =
+                sealed.records.first().map_or_else(|| self.shape().records.clone(), RecordBatch::schema);
+            segment.write(&self.dir, (&fields, &sealed.records), (&label_fields(), &sealed.labels))?;
+            {
+                let mut tail = self.lock();
+                tail.segments.push(segment);
+                tail.sealed.remove(0);
+            }
+            // One that cannot be removed is found and removed at the next start.
+            for path in &sealed.logs {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    pub(super) fn stats(&self) -> LogStats {
+        let (refused, unknown_columns) = self.quarantine.counts();
+        let tail = self.lock();
+        let (records, labels, labels_without_record) = tail.index.counts();
+        LogStats {
+            records,
+            labels,
+            labels_without_record,
+            segments: tail.segments.len() as u64,
+            wal_bytes: tail.unflushed_bytes(),
+            wal_bytes_limit: self.limits.unflushed_bytes,
+            unflushed_rows: tail.next - tail.segments.last().map_or(0, |segment| segment.to),
+            refused,
+            unknown_columns,
+        }
+    }
+}
+
+/// Which labels say something new; those go into the index.
+fn place_labels(
+    tail: &mut Tail,
+    batch: &RecordBatch,
+    keys: &[u128],
+    received_at: i64,
+    appended: &mut Appended,
+) -> Result<Vec<bool>, Problem> {
+    let columns = Columns(batch);
+    let (labels, times) = (columns.numbers("label")?, columns.times("time")?);
+    let mut within = HashSet::with_capacity(keys.len());
+    let mut seq = tail.next;
+    let mut fresh = Vec::with_capacity(keys.len());
+    for (row, key) in keys.iter().enumerate() {
+        let (label, time) = (labels.value(row), times.value(row));
+        // Twice in one batch: the first counts.
+        let new = within.insert(*key) && !tail.index.knows(*key, label, time);
+        fresh.push(new);
+        if new {
+            appended.waiting += u64::from(!tail.index.has_record(*key));
+            tail.index.insert_label(*key, Known { label, time, received_at, seq });
+            seq += 1;
+        }
+    }
+    Ok(fresh)
+}
+
+/// The rows that are new, with their places.
+fn pending(
+    shape: &Shape,
+    frame: Frame,
+    batch: RecordBatch,
+    fresh: &[bool],
+    first: u64,
+    received_at: i64,
+) -> Result<(Frame, RecordBatch), Problem> {
+    let kind = frame.kind;
+    let (mut frame, batch) = match fresh.iter().all(|fresh| *fresh) {
+        true => (frame, batch),
+        false => {
+            let batch = filter_record_batch(&batch, &BooleanArray::from(fresh.to_vec()))
+                .map_err(|error| Problem::internal(error.to_string()))?;
+            (Frame::new(kind, &batch)?, batch)
+        }
+    };
+    frame.first = first;
+    frame.received_at = received_at;
+    let batch = stamped(&batch, shape.stamped(kind), first, received_at)?;
+    Ok((frame, batch))
+}
+
+fn wal_path(dir: &Path, from: u64) -> PathBuf {
+    dir.join(format!("wal-{from:012}.log"))
+}
+
+/// Reads what segments do not hold from the write-ahead logs, removes those that hold nothing else, and opens the last.
+fn replay(
+    dir: &Path,
+    shape: &Shape,
+    keys: &Keys,
+    index: &mut Index,
+    open: &mut Unflushed,
+    recovery: &mut Recovery,
+) -> Result<Wal, Problem> {
+    let flushed = open.from;
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
+        .map_err(|error| Problem::io("list", dir, &error))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    paths.sort();
+    // A file ends where the next one begins.
+    let begins_flushed = |path: &PathBuf| path <= &wal_path(dir, flushed);
+    while paths.get(1).is_some_and(begins_flushed) {
+        let path = paths.remove(0);
+        std::fs::remove_file(&path).map_err(|error| Problem::io("remove", &path, &error))?;
+    }
+    let Some(last) = paths.pop() else {
+        let wal = Wal::create(&wal_path(dir, flushed))?;
+        sync_dir(dir)?;
+        return Ok(wal);
+    };
+    let mut length = 0;
+    for (path, is_last) in paths.iter().map(|path| (path, false)).chain([(&last, true)]) {
+        let contents = read(path, is_last)?;
+        (length, recovery.torn_bytes) = (contents.length, contents.torn_bytes);
+        open.bytes += contents.length;
+        for frame in contents.frames {
+            let end = frame.first + frame.batch.num_rows() as u64;
+            if end <= flushed {
+                continue;
+            }
+            if frame.first != open.to {
+                let message = format!("position {} follows {} in `{}`", frame.first, open.to, path.display());
+                return Err(Problem::new(ErrorKind::Corrupt, message));
+            }
+            let own = conform(&frame.batch, shape.own(frame.kind))?;
+            let batch = stamped(&own, shape.stamped(frame.kind), frame.first, frame.received_at)?;
+            index.add(frame.kind, &keys.of(frame.kind, &batch)?, &batch)?;
+            recovery.replayed += batch.num_rows() as u64;
+            open.push(frame.kind, batch, frame.received_at);
+        }
+    }
+    open.logs = paths;
+    Wal::resume(&last, length)
+}
+
+/// Reads ids, times and labels of a segment into the index.
+fn index_segment(dir: &Path, segment: &mut Segment, keys: &Keys, index: &mut Index) -> Result<(), Problem> {
+    let wanted = ["_seq", "received_at", "id", "time", "_arm"];
+    let records = read_parquet(&segment.records_path(dir), Some(&wanted))?;
+    let labels = read_parquet(&segment.labels_path(dir), None)?;
+    let read = Unflushed { from: segment.from, to: segment.to, ..Unflushed::default() };
+    for (kind, batch) in [(Kind::Records, &records), (Kind::Labels, &labels)] {
+        index.add(kind, &keys.of(kind, batch)?, batch)?;
+    }
+    *segment = Unflushed { records: vec![records], labels: vec![labels], ..read }.segment()?;
+    Ok(())
+}
+
+/// The times of the records that were there already and that somebody was answered with.
+fn resent(batch: &RecordBatch, fresh: &[bool]) -> Vec<Timestamp> {
+    let columns = Columns(batch);
+    let (Ok(times), Ok(arms)) = (columns.times("time"), columns.arms()) else { return Vec::new() };
+    let served = |row: &usize| arms.is_null(*row) || arms.value(*row) != Arm::Shadow.as_str();
+    let again = fresh.iter().enumerate().filter(|(_, fresh)| !**fresh).map(|(row, _)| row);
+    again.filter(served).map(|row| from_micros(times.value(row))).collect()
+}

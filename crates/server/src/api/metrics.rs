@@ -1,0 +1,54 @@
+//! Steersman's own numbers, in the Prometheus text format.
+
+use crate::Platform;
+use axum::extract::State;
+use std::fmt::Write as _;
+
+pub(super) async fn metrics(State(platform): State<Platform>) -> String {
+    let state = platform.state();
+    let mut text = String::new();
+    let mut line = |name: &str, labels: &str, value: u64| {
+        let _ = writeln!(text, "steersman_{name}{labels} {value}");
+    };
+    line("ledger_entries", "", state.size);
+    line("leads", "", u64::from(platform.leads()));
+    line("capture_failures_total", "", platform.capture_failures());
+    let admission = platform.admission();
+    line("ingest_in_flight_bytes", "", admission.in_flight());
+    line("ingest_in_flight_bytes_limit", "", admission.limits().in_flight);
+    line("ingest_body_bytes_limit", "", admission.limits().largest_body);
+    let events = platform.event_counts();
+    line("events_waiting", "", events.waiting);
+    line("events_waiting_bytes", "", events.waiting_bytes);
+    line("events_paired_total", "", events.paired);
+    line("events_unpaired_total", "", events.unpaired);
+    line("events_repeated_total", "", events.repeated);
+    line("events_shed_total", "", events.shed);
+    for name in state.models.keys() {
+        let labels = format!("{{model=\"{name}\"}}");
+        let counters = platform.gateway().counters(name);
+        line("champion_requests_total", &labels, counters.champion_requests);
+        line("candidate_requests", &labels, counters.candidate_requests);
+        line("shadow_requests", &labels, counters.shadow_requests);
+        line("failed_requests_total", &labels, counters.failed_requests);
+        line("fallbacks_total", &labels, counters.fallbacks);
+        line("shed_mirrors_total", &labels, counters.shed_mirrors);
+        line("shed_captures_total", &labels, counters.shed_captures);
+        let (in_flight, refused) = admission.of(name);
+        line("model_ingest_in_flight_bytes", &labels, in_flight);
+        line("model_ingest_in_flight_bytes_limit", &labels, admission.limits().in_flight_per_model);
+        line("model_ingest_busy_total", &labels, refused);
+        if let Ok(stats) = platform.log().stats(name) {
+            line("records", &labels, stats.records);
+            line("labels", &labels, stats.labels);
+            line("labels_without_record", &labels, stats.labels_without_record);
+            line("segments", &labels, stats.segments);
+            line("wal_bytes", &labels, stats.wal_bytes);
+            line("wal_bytes_limit", &labels, stats.wal_bytes_limit);
+            line("unflushed_rows", &labels, stats.unflushed_rows);
+            line("refused_rows_total", &labels, stats.refused);
+            line("unknown_column_values_total", &labels, stats.unknown_columns.values().sum());
+        }
+    }
+    text
+}
