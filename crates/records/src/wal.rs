@@ -5,7 +5,7 @@
 //! file was never acknowledged and is dropped; a broken frame anywhere else is damage and is refused.
 
 use crate::Kind;
-use arrow::array::{Array as _, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use std::fs::{File, OpenOptions};
@@ -47,7 +47,10 @@ impl Frame {
             .collect::<Vec<_>>();
         let encode = || -> Result<Vec<u8>, arrow::error::ArrowError> {
             let batch = batch.project(&full)?;
-            let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
+            let bytes =
+                |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default() + 256;
+            let room = batch.columns().iter().map(bytes).sum::<usize>();
+            let mut writer = StreamWriter::try_new(Vec::with_capacity(room + 1_024), &batch.schema())?;
             writer.write(&batch)?;
             writer.finish()?;
             writer.into_inner()

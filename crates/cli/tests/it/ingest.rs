@@ -15,9 +15,10 @@ use steersman_records::{Item, RecordLog};
 
 /// An answer: status, `Retry-After`, body.
 type Answer = (u16, Option<String>, Value);
+type Headers<'a> = &'a [(&'a str, &'a str)];
 
 impl Up {
-    fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+    fn send(&self, path: &str, headers: Headers<'_>, body: impl Into<Vec<u8>>) -> Answer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut request =
             reqwest::Client::new().post(format!("{}/api/v1{path}", self.page)).body(body.into());
@@ -82,7 +83,7 @@ fn every_format_is_taken_in_and_what_is_wrong_is_refused_in_words() {
     let (status, _, reply) = up.send(path, &[LINES], lines.clone());
     assert_eq!((status, &reply["accepted"]), (200, &json!(2)));
     let zstd = zstd::encode_all(&*lines, 1).unwrap();
-    let same: [(&[(&str, &str)], Vec<u8>); 5] = [
+    let same: [(Headers<'_>, Vec<u8>); 5] = [
         (&[LINES, ("content-encoding", "gzip")], gzip(&lines)),
         (&[LINES, ("content-encoding", "zstd")], zstd),
         (&[ARRAY], array),
@@ -112,7 +113,7 @@ fn every_format_is_taken_in_and_what_is_wrong_is_refused_in_words() {
     // The whole body.
     let mut bomb = Vec::new();
     std::io::repeat(b' ').take(64 << 20).read_to_end(&mut bomb).unwrap();
-    let refused: [(&[(&str, &str)], Vec<u8>, u16, &str); 7] = [
+    let refused: [(Headers<'_>, Vec<u8>, u16, &str); 7] = [
         (&[LINES, ("content-encoding", "gzip")], gzip(&bomb), 413, "larger than 1048576 bytes when unpacked"),
         (&[LINES], vec![b' '; 2 << 20], 413, "larger than 1048576 bytes"),
         (&[("content-type", "text/csv")], lines.clone(), 400, "the type `text/csv` is not read"),
@@ -128,6 +129,17 @@ fn every_format_is_taken_in_and_what_is_wrong_is_refused_in_words() {
     }
     assert_eq!(up.get("/models/churn")["records"]["records"], json!(3));
     assert_eq!(up.metric("steersman_ingest_in_flight_bytes "), 0);
+}
+
+#[test]
+fn without_room_a_sender_is_told_at_once_to_come_again() {
+    let (dir, spec) = project(None);
+    std::fs::write(dir.path().join("steersman.toml"), "[ingest]\nin_flight_per_model = 0\n").unwrap();
+    let up = Up::start(dir.path(), Some(&spec));
+    let (status, retry, reply) = up.send("/models/churn/records", &[LINES], record("a"));
+    assert_eq!((status, retry.as_deref(), &reply["kind"]), (503, Some("5"), &json!("unavailable")));
+    assert_eq!(up.metric("steersman_model_ingest_busy_total{model=\"churn\"}"), 1);
+    assert_eq!(up.get("/models/churn")["records"]["records"], json!(0));
 }
 
 #[test]

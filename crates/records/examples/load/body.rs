@@ -10,7 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The value of a column in a row, as JSON.
 pub(crate) fn cell(row: u64, column: u64) -> String {
-    let mixed = row.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(column * 1_442_695_040_888_963_407);
+    let mixed = row
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(column.wrapping_mul(1_442_695_040_888_963_407));
     match column {
         0..=15 => format!("{:.4}", (mixed >> 40) as f64 / 1_000.0),
         16..=18 => format!("\"c{}\"", (mixed >> 33) % 40),

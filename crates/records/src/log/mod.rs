@@ -4,12 +4,13 @@
 //! what the write-ahead log holds beyond the segments. Readers see only what is on disk.
 //!
 //! `model` takes rows in, `tail` holds what is not in segments yet, `index` knows which ids are there, `flusher` makes
-//! segments beside, `read` reads.
+//! segments beside, `recover` finds what is there at the start, `read` reads.
 
 mod flusher;
 mod index;
 mod model;
 mod read;
+mod recover;
 mod tail;
 
 pub use read::{Detail, Fresh, SegmentFiles, View};

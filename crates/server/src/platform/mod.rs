@@ -300,6 +300,10 @@ impl Platform {
         }
         let (log, declared, schema) = (self.inner.log.clone(), name.clone(), reference.schema.clone());
         let recovery = blocking(move || log.declare(&declared, &schema)).await?;
+        if recovery.torn_bytes > 0 {
+            let bytes = recovery.torn_bytes;
+            tracing::warn!(model = %name, bytes, "the last write was cut off and never acknowledged; it is dropped");
+        }
         tracing::debug!(model = %name, ?recovery, "record log opened");
         let live = Live { reference_span: Some((reference.from, reference.to)), ..Live::default() };
         lock(&self.inner.models).insert(name.clone(), live);
