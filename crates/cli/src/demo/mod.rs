@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use steersman_domain::{ModelName, ModelSpec};
-use steersman_server::{Clock, IngestLimits, Options, Platform};
+use steersman_server::{Clock, Options, Platform};
 
 /// The whole loop on a year of real flights.
 ///

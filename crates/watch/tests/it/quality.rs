@@ -3,7 +3,7 @@
 use crate::{Open, World, at, name};
 use std::collections::BTreeMap;
 use steersman_domain::spec::{ColumnQuality, QualityCheck};
-use steersman_domain::{Measurement, MonitorKind, Problem, Value};
+use steersman_domain::{Measurement, MonitorKind, Value};
 use steersman_watch::quality::{Fault, NotTaken};
 
 type Row = BTreeMap<String, Value>;

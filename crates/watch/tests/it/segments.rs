@@ -66,7 +66,7 @@ fn day(open: &Open, day: i64, rows: i64, change: impl Fn(&mut Row)) {
         time: now,
     };
     let appended = open.log.append_labels(&name(), (0..rows).map(label).collect(), now).unwrap();
-    open.watcher.note(&name(), &appended.accepted);
+    open.note(appended.first);
 }
 
 /// The day and the segment of the first signal of a monitor, if there is one within these days.
