@@ -1,6 +1,6 @@
 //! Where checked rows gather: one builder a column.
 
-use crate::codec::{built, data_type, label_fields, own_fields, record_fields};
+use crate::codec::{built, label_fields, own_fields, record_fields};
 use crate::rows::{Kind, Rows};
 use arrow::array::{
     ArrayRef, BooleanBuilder, Float64Builder, StringBuilder, TimestampMicrosecondBuilder, UInt16Builder,
@@ -14,9 +14,9 @@ use steersman_domain::{Problem, Schema};
 /// A checked value of a column, or none; text is a range of the row's own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Slot {
-    /// The key did not come, or came as null.
+    /// The key did not come.
     Missing,
-    /// Came as null: a second one is still twice.
+    /// It came as null; a second one would still be twice.
     Null,
     Number(f64),
     Flag(bool),
@@ -152,14 +152,6 @@ impl<'a> Columns<'a> {
                 (own_fields(&record_fields(self.schema)), columns)
             }
         };
-        debug_assert_eq!(fields.fields().len(), columns.len());
-        debug_assert!(
-            self.kind == Kind::Labels
-                || fields
-                    .fields()
-                    .last()
-                    .is_some_and(|field| field.data_type() == &data_type(self.schema.prediction.kind))
-        );
         Ok(Rows { kind: self.kind, batch: built(fields, columns)? })
     }
 }

@@ -8,7 +8,7 @@ use steersman_domain::ErrorKind;
 use steersman_domain::fact::SnapshotRequest;
 use steersman_domain::record::Arm;
 use steersman_domain::spec::SnapshotFormat;
-use steersman_records::{Arms, Item, Limits, RecordLog, Scan};
+use steersman_records::{Arms, Detail, Item, Limits, RecordLog, Scan};
 
 fn open(dir: &Path) -> RecordLog {
     let limits = Limits { segment_rows: 4_096, ..Limits::default() };
@@ -206,4 +206,71 @@ fn many_writers_at_once_lose_nothing() {
     });
     drop(log);
     assert_eq!(open(dir.path()).stats(&name()).unwrap().records, 200);
+}
+
+#[test]
+fn what_was_closed_and_no_segment_yet_is_read_from_its_log_and_damage_there_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    log.append_records(&name(), (0..30).map(record).collect(), at(1)).unwrap();
+    let (first, bytes) = (wal(dir.path()), fs::read(wal(dir.path())).unwrap());
+    log.flush().unwrap();
+    log.append_records(&name(), (30..40).map(record).collect(), at(2)).unwrap();
+    drop(log);
+    // As if the process had ended while the segment was being made.
+    for path in fs::read_dir(dir.path().join(name().as_str())).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.extension().is_some_and(|extension| extension == "parquet") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let damaged = |cut: usize, turned: usize| {
+        let mut damaged = bytes[..bytes.len() - cut].to_vec();
+        damaged[100] ^= u8::try_from(turned).unwrap();
+        fs::write(&first, damaged).unwrap();
+        let log = RecordLog::open(dir.path()).unwrap();
+        log.declare(&name(), &schema()).unwrap_err().kind
+    };
+    assert_eq!([damaged(1, 0), damaged(0, 1)], [ErrorKind::Corrupt; 2]);
+    fs::write(&first, &bytes).unwrap();
+    let log = open(dir.path());
+    assert_eq!(log.arrivals(&name(), 0).unwrap().len(), 40);
+    log.flush().unwrap();
+    assert!(!first.exists());
+    drop(log);
+    assert_eq!(open(dir.path()).arrivals(&name(), 0).unwrap().len(), 40);
+}
+
+#[test]
+fn a_view_has_every_row_once_while_segments_are_being_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { segment_rows: 40, ..Limits::default() };
+    let log = RecordLog::open_with(dir.path(), limits).unwrap();
+    log.declare(&name(), &schema()).unwrap();
+    let writer = log.clone();
+    std::thread::scope(|scope| {
+        let written = scope.spawn(move || {
+            for batch in 0..200 {
+                let rows = (batch * 7..batch * 7 + 7).map(record).collect();
+                writer.append_records(&name(), rows, at(1)).unwrap();
+            }
+        });
+        let mut last = 0;
+        while !written.is_finished() || last < 1_400 {
+            let view = log.view(&name()).unwrap();
+            let in_segments: u64 = view.segments.iter().map(|segment| segment.record_rows).sum();
+            let in_tail: usize = view.records.iter().map(arrow::array::RecordBatch::num_rows).sum();
+            assert_eq!(in_segments + in_tail as u64, view.until);
+            let end = view.segments.last().map_or(0, |segment| segment.positions.1);
+            assert_eq!(end, in_segments);
+            assert!(view.until >= last);
+            last = view.until;
+        }
+    });
+    let mut from = 0;
+    while let Some(fresh) = log.fresh(&name(), from, Detail::Times).unwrap() {
+        let rows: usize = fresh.records.iter().map(arrow::array::RecordBatch::num_rows).sum();
+        assert_eq!(from + rows as u64, fresh.until);
+        from = fresh.until;
+    }
+    assert_eq!(from, 1_400);
 }

@@ -5,6 +5,7 @@ use crate::intake::Wanted;
 use crate::intake::columns::Slot;
 use crate::rows::Kind;
 use std::collections::HashMap;
+use std::sync::Arc;
 use steersman_domain::schema::{Cell, Column, LONGEST_TEXT, Raw};
 use steersman_domain::{Problem, Schema};
 
@@ -29,7 +30,7 @@ pub(super) struct Scratch<'s> {
     kind: Kind,
     schema: &'s Schema,
     /// What `output` is read as.
-    output_column: Column,
+    output_column: Arc<Column>,
     by_name: HashMap<&'s str, usize>,
     /// Which feature followed each one the last time, first at 0: senders rarely change the order.
     follows: Vec<usize>,
@@ -59,7 +60,7 @@ impl<'s> Scratch<'s> {
         Self {
             kind: wanted.kind,
             schema,
-            output_column,
+            output_column: Arc::new(output_column),
             by_name: names.map(|(index, column)| (column.name.as_str(), index)).collect(),
             follows: (0..=schema.features.len()).collect(),
             texts: String::new(),
@@ -210,7 +211,7 @@ impl<'s> Scratch<'s> {
                 _ => Slot::Flag(false),
             },
             _ => {
-                let column = self.output_column.clone();
+                let column = Arc::clone(&self.output_column);
                 match self.cell(&column, raw) {
                     Ok(slot) => slot,
                     Err(problem) => return self.wrong(problem),
