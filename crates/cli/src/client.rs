@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use steersman_domain::{ModelName, RolloutId, Version};
 
+/// How long an answer is waited for; a query alone may take a minute.
+const LONGEST: Duration = Duration::from_secs(90);
+
 /// Where the platform is, and how to print.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
@@ -26,25 +29,8 @@ impl Server {
         request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
         path: &str,
     ) -> Result<Value> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
-        let url = format!("{}/api/v1{path}", self.server.trim_end_matches('/'));
-        let response = request(&client, url).send().await.map_err(|error| {
-            if error.is_connect() {
-                anyhow!("no platform answers at {}; start one with `steersman up`, or name it with `--server URL`", self.server)
-            } else {
-                anyhow!("{} does not answer: {error}", self.server)
-            }
-        })?;
-        let good = response.status().is_success();
-        let body: Value =
-            response.json().await.context("the answer is not JSON; is this a Steersman platform?")?;
-        if good {
-            return Ok(body);
-        }
-        let text = |name: &str| body[name].as_str();
-        let place = text("field").map(|field| format!("{field}: ")).unwrap_or_default();
-        let hint = text("hint").map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-        bail!("{place}{}{hint}", text("detail").unwrap_or("refused"))
+        let response = send(&self.server, request, path).await?;
+        response.json().await.context(NOT_JSON)
     }
 
     async fn get(&self, path: &str) -> Result<Value> {
@@ -56,11 +42,38 @@ impl Server {
     }
 }
 
+const NOT_JSON: &str = "the answer is not JSON; is this a Steersman platform?";
+
+/// Sends a request to a platform; what it refuses is an error.
+pub(crate) async fn send(
+    server: &str,
+    request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+    path: &str,
+) -> Result<reqwest::Response> {
+    let client = reqwest::Client::builder().timeout(LONGEST).build()?;
+    let url = format!("{}/api/v1{path}", server.trim_end_matches('/'));
+    let response = request(&client, url).send().await.map_err(|error| {
+        if error.is_connect() {
+            anyhow!("no platform answers at {server}; start one with `steersman up`, or name it with `--server URL`")
+        } else {
+            anyhow!("{server} does not answer: {error}")
+        }
+    })?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let body: Value = response.json().await.context(NOT_JSON)?;
+    let text = |name: &str| body[name].as_str();
+    let place = text("field").map(|field| format!("{field}: ")).unwrap_or_default();
+    let hint = text("hint").map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    bail!("{place}{}{hint}", text("detail").unwrap_or("refused"))
+}
+
 fn whoami() -> String {
     std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

@@ -6,10 +6,12 @@ mod client;
 mod compare;
 mod demo;
 mod estimate;
+mod features;
 mod init;
 mod learner;
 mod output;
 mod progress;
+mod query;
 mod tune;
 mod up;
 mod verify;
@@ -37,6 +39,8 @@ enum Command {
     Init(init::InitArgs),
     Apply(client::ApplyArgs),
     Status(client::StatusArgs),
+    Query(query::QueryArgs),
+    Features(features::FeaturesArgs),
     Incidents(client::ListArgs),
     /// Rollouts of a model or of all.
     Rollouts(client::ListArgs),
@@ -82,6 +86,8 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Init(args) => init::run(&args)?,
         Command::Apply(args) => client::apply(&args).await?,
         Command::Status(args) => return client::status(&args).await,
+        Command::Query(args) => query::run(&args).await?,
+        Command::Features(args) => return features::run(&args).await,
         Command::Incidents(args) => return client::incidents(&args).await,
         Command::Rollouts(args) => client::rollouts(&args).await?,
         Command::Register(args) => client::register(&args).await?,

@@ -22,7 +22,7 @@ pub(crate) const RESERVED: [&str; 8] =
     ["id", "time", "version", "latency_ms", "status", "received_at", "label", "label_time"];
 
 pub(crate) const SEQ: &str = "_seq";
-const ARM: &str = "_arm";
+pub(crate) const ARM: &str = "_arm";
 const WEIGHT: &str = "_weight";
 const UNIT: &str = "_unit";
 

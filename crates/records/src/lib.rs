@@ -3,7 +3,8 @@
 //! Each model has its own log. An append goes to a write-ahead log and is on disk before it is acknowledged (`wal`);
 //! from time to time the tail becomes a pair of Parquet files (`segment`). Every arrival has a position, so readers
 //! follow the log from where they stopped ([`RecordLog::arrivals`]). [`RecordLog::table`] joins records with the labels
-//! known at a time, and [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
+//! known at a time, [`RecordLog::view`] does so part by part and only for the columns that are asked for, and
+//! [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
 //!
 //! [`frame::Frame`] reads the data files that people bring.
 
@@ -16,7 +17,7 @@ mod snapshot;
 mod table;
 mod wal;
 
-pub use log::{Appended, LogStats, RecordLog, Recovery};
+pub use log::{Appended, Batches, LogStats, Part, RecordLog, Recovery, View};
 pub use snapshot::Snapshot;
 pub use table::{Arms, Scan, Table};
 

@@ -3,6 +3,10 @@
 //! INVARIANT: everything acknowledged is either in a segment or in the write-ahead log; the tail in memory is exactly
 //! what the write-ahead log holds. Readers see only what is on disk.
 
+mod view;
+
+pub use view::{Batches, Part, View};
+
 use crate::codec::{
     Columns, labels_from_batch, labels_to_batch, record_fields, records_from_batch, records_to_batch, times,
 };

@@ -8,4 +8,4 @@ pub mod api;
 pub mod pages;
 pub mod platform;
 
-pub use platform::{Clock, Options, Platform};
+pub use platform::{Clock, Offline, Options, Platform};

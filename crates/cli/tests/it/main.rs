@@ -7,6 +7,7 @@ mod compare;
 mod demo;
 mod estimate;
 mod platform;
+mod query;
 mod tune;
 
 use std::process::{Command, Output};

@@ -9,14 +9,14 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running platform.
-struct Up {
+pub(crate) struct Up {
     child: Child,
-    page: String,
+    pub(crate) page: String,
     gateway: String,
 }
 
 impl Up {
-    fn start(dir: &Path, spec: Option<&Path>) -> Self {
+    pub(crate) fn start(dir: &Path, spec: Option<&Path>) -> Self {
         let mut command = steersman(&["up", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--dir"]);
         command.arg(dir.join("state"));
         if let Some(spec) = spec {
@@ -59,7 +59,7 @@ impl Up {
         .1
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.call(
             reqwest::Method::POST,
             &format!("{}/api/v1{path}", self.page),
@@ -68,7 +68,7 @@ impl Up {
         )
     }
 
-    fn lines(&self, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn lines(&self, path: &str, body: &str) -> (u16, Value) {
         self.call(
             reqwest::Method::POST,
             &format!("{}/api/v1{path}", self.page),
@@ -107,7 +107,7 @@ impl Drop for Up {
 }
 
 /// A folder with data and a spec whose training command is `train`.
-fn project(train: Option<&str>) -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn project(train: Option<&str>) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let mut data = "id,time,calls,plan,churned\n".to_owned();
     for row in 0..600 {

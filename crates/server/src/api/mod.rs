@@ -7,6 +7,7 @@ mod guard;
 mod ledger;
 mod models;
 mod problem;
+mod query;
 mod telemetry;
 
 pub use problem::ApiProblem;
@@ -34,6 +35,7 @@ pub fn router(platform: Platform) -> Router {
         .route("/models/{model}/rollouts", get(models::rollouts).post(models::request_rollout))
         .route("/models/{model}/records", post(telemetry::records))
         .route("/models/{model}/labels", post(telemetry::labels))
+        .route("/query", post(query::query))
         .route("/rollouts/{rollout}/approve", post(models::approve))
         .route("/rollouts/{rollout}/reject", post(models::reject))
         .route("/reports/{name}", post(models::report))

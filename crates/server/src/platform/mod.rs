@@ -5,6 +5,7 @@
 //! - `ingest` takes records, labels and the gateway's captures in.
 //! - `steer` is one turn of the loop: watch, decide, write facts, act.
 //! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
+//! - `offline` opens the records of a folder that no platform runs on.
 //! - `commands` is what people ask for: apply a spec, register a version, approve; `report` writes reports.
 //!
 //! INVARIANT: facts are written under one lock, and the state in memory is the fold of exactly the facts on disk.
@@ -13,6 +14,7 @@ mod clock;
 mod commands;
 mod ingest;
 mod jobs;
+mod offline;
 mod report;
 mod routes;
 mod steer;
@@ -20,6 +22,7 @@ mod steer;
 pub use clock::Clock;
 pub use commands::{Applied, Registration};
 pub use ingest::{Ingested, Rejection};
+pub use offline::Offline;
 
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +36,7 @@ use steersman_decide::{Intent, Judge};
 use steersman_domain::{Actor, Entry, Fact, ModelName, ModelSpec, Problem, RolloutId, RunId, Version};
 use steersman_gateway::Gateway;
 use steersman_ledger::state::{ModelState, State};
+use steersman_query::sql::{Engine, Limits};
 use steersman_records::reference::{Reference, read_reference};
 use steersman_records::{Arrival, Item, RecordLog};
 use steersman_store::{Batch, Draft, Store};
@@ -67,6 +71,7 @@ struct Inner {
     clock: Clock,
     store: Store,
     log: RecordLog,
+    queries: Engine,
     gateway: Gateway,
     servers: Servers,
     watcher: Watcher,
@@ -100,16 +105,7 @@ impl Platform {
     /// Brings a platform up on `options.dir`, which is made if it is not there.
     pub async fn open(options: Options) -> Result<Self, Problem> {
         let store = Store::open(&options.dir).await?;
-        let mut state = State::default();
-        loop {
-            let entries = store.entries(state.size, 1_000).await?;
-            if entries.is_empty() {
-                break;
-            }
-            for entry in &entries {
-                state.apply(entry)?;
-            }
-        }
+        let state = fold(&store).await?;
         let servers = Servers::new(options.dir.join("servers"));
         servers.reap_orphans();
         let records = options.dir.join("records");
@@ -122,12 +118,14 @@ impl Platform {
         };
         let gateway = Gateway::start(gateway_config, captures).await?;
         let watcher = Watcher::new(log.clone(), store.clone());
+        let queries = Engine::new(log.clone(), Limits::default())?;
         let platform = Self {
             inner: Arc::new(Inner {
                 dir: options.dir,
                 clock: options.clock,
                 store,
                 log,
+                queries,
                 gateway,
                 servers,
                 watcher,
@@ -179,6 +177,11 @@ impl Platform {
     /// The record log.
     pub fn log(&self) -> &RecordLog {
         &self.inner.log
+    }
+
+    /// SQL over the records.
+    pub fn queries(&self) -> &Engine {
+        &self.inner.queries
     }
 
     /// The data plane.
@@ -355,7 +358,7 @@ impl Platform {
     // Where a model's files lie.
 
     fn model_dir(&self, name: &ModelName) -> PathBuf {
-        self.inner.dir.join("models").join(name.as_str())
+        model_dir(&self.inner.dir, name)
     }
 
     fn run_dir(&self, name: &ModelName, run: &RunId) -> PathBuf {
@@ -368,17 +371,39 @@ impl Platform {
     }
 
     fn reference_path(&self, name: &ModelName, spec: &ModelSpec) -> PathBuf {
-        let original = Path::new(&spec.data.reference);
-        let file = original
-            .file_name()
-            .map_or_else(|| "reference".into(), |name| name.to_string_lossy().into_owned());
-        self.model_dir(name).join("reference").join(file)
+        reference_path(&self.inner.dir, name, spec)
     }
 
     fn artifact_path(&self, name: &ModelName, version: Version, run: Option<&RunId>) -> PathBuf {
         match run {
             Some(run) => self.run_dir(name, run).join("artifact"),
             None => self.model_dir(name).join("versions").join(version.to_string()),
+        }
+    }
+}
+
+fn model_dir(dir: &Path, name: &ModelName) -> PathBuf {
+    dir.join("models").join(name.as_str())
+}
+
+/// Where the copy of a model's reference lies in a platform's folder.
+fn reference_path(dir: &Path, name: &ModelName, spec: &ModelSpec) -> PathBuf {
+    let original = Path::new(&spec.data.reference);
+    let file =
+        original.file_name().map_or_else(|| "reference".into(), |name| name.to_string_lossy().into_owned());
+    model_dir(dir, name).join("reference").join(file)
+}
+
+/// The state that follows from all facts of a store.
+async fn fold(store: &Store) -> Result<State, Problem> {
+    let mut state = State::default();
+    loop {
+        let entries = store.entries(state.size, 1_000).await?;
+        if entries.is_empty() {
+            return Ok(state);
+        }
+        for entry in &entries {
+            state.apply(entry)?;
         }
     }
 }
