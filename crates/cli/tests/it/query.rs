@@ -7,7 +7,7 @@ use std::fs;
 
 fn rows(count: usize) -> String {
     let row = |row: usize| {
-        let plan = if row % 2 == 0 { "a" } else { "b" };
+        let plan = if row.is_multiple_of(2) { "a" } else { "b" };
         json!({"id": format!("q{row}"), "time": format!("2026-02-{:02}T00:00:00Z", 1 + row % 28),
                "features": {"calls": row % 11, "plan": plan}, "score": 0.4})
         .to_string()

@@ -30,6 +30,9 @@ const SCHEMA: &str = "public";
 /// Plans are walked recursively: a long chain of conditions needs a deep stack, of which only what is used takes memory.
 const STACK: usize = 256 << 20;
 
+/// What is waited beyond the time limit for a query to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// What queries may take.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -137,9 +140,11 @@ impl Engine {
             finish(answer.map_err(|_| too_slow(limits.time))??)
         });
         let mut work = EndOnDrop(work);
-        match (&mut work.0).await {
-            Ok(result) => result,
-            Err(error) => Err(Problem::internal(format!("a query ended early: {error}"))),
+        // Planning cannot be interrupted from inside: who waits does not wait for it either.
+        match tokio::time::timeout(self.limits.time + GRACE, &mut work.0).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => Err(Problem::internal(format!("a query ended early: {error}"))),
+            Err(_) => Err(too_slow(self.limits.time)),
         }
     }
 }

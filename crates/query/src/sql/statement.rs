@@ -3,11 +3,15 @@
 use super::problem::parse_problem;
 use datafusion::common::Result;
 use datafusion::sql::parser::{DFParser, ExplainStatement, Statement as Parsed};
-use datafusion::sql::sqlparser::ast::Statement as Ast;
+use datafusion::sql::sqlparser::ast::{Expr, Select, Statement as Ast, TableFactor, Visit as _, Visitor};
+use std::ops::ControlFlow;
 use steersman_domain::Problem;
 
-/// The longest text of a query: what is nested deeper could exhaust a thread's stack.
+/// The longest text of a query.
 const LONGEST: usize = 16 << 10;
+/// Expressions within each other, and SELECTs and tables of one query. Planning takes time that grows with their square and
+/// cannot be interrupted.
+const DEEPEST: usize = 200;
 /// What `show tables` means.
 const SHOW_TABLES: &str =
     "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1";
@@ -33,6 +37,11 @@ pub(super) fn read(sql: &str, models: &[String]) -> Result<Parsed, Problem> {
         return read(SHOW_TABLES, models);
     }
     match refused(&statement) {
+        None if Nested::too_much(&statement) => {
+            let message =
+                format!("more than {DEEPEST} conditions, terms, SELECTs or tables within one query");
+            Err(Problem::invalid(message).hint("write a OR a OR ... as IN (...), or ask in parts"))
+        }
         None => Ok(statement),
         Some(word) => Err(Problem::invalid(format!("`{word}` is not allowed: queries only read"))
             .hint("SELECT, WITH, EXPLAIN, SHOW TABLES and DESCRIBE are")),
@@ -54,6 +63,51 @@ fn refused(statement: &Parsed) -> Option<String> {
         Parsed::CreateExternalTable(_) => Some("CREATE".to_owned()),
         Parsed::CopyTo(_) => Some("COPY".to_owned()),
         Parsed::Reset(_) => Some("RESET".to_owned()),
+    }
+}
+
+/// How deep expressions are nested, and how much there is to plan.
+#[derive(Default)]
+struct Nested {
+    depth: usize,
+    parts: usize,
+}
+
+impl Nested {
+    fn too_much(statement: &Parsed) -> bool {
+        match statement {
+            Parsed::Statement(ast) => ast.visit(&mut Self::default()).is_break(),
+            Parsed::Explain(ExplainStatement { statement, .. }) => Self::too_much(statement),
+            _ => false,
+        }
+    }
+
+    fn within(&self) -> ControlFlow<()> {
+        if self.depth.max(self.parts) > DEEPEST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl Visitor for Nested {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.depth += 1;
+        self.within()
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, _: &Select) -> ControlFlow<()> {
+        self.parts += 1;
+        self.within()
+    }
+
+    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+        self.parts += 1;
+        self.within()
     }
 }
 

@@ -257,20 +257,16 @@ fn queries_only_read() {
         let refusal = asked.refusal(sql);
         assert!(refusal.starts_with(&format!("`{word}` is not allowed")), "{sql}: {refusal}");
     }
-    for sql in [
-        "SELECT * FROM '/etc/passwd'",
-        "SELECT * FROM read_csv('/etc/passwd')",
-        "SELECT 1; SELECT 2",
-        "",
-        "  -- nothing",
+    for (sql, wanted) in [
+        ("SELECT * FROM '/etc/passwd'", "there is no table `/etc/passwd`"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "there is no table `read_csv`"),
+        ("SELECT 1; SELECT 2", "2 statements where one is expected"),
+        ("  -- nothing", "the query is empty"),
+        ("WITH gone AS (DELETE FROM \"flight-delay\" RETURNING id) SELECT * FROM gone", "not implemented"),
     ] {
         let refusal = asked.refusal(sql);
-        println!("{sql:30} {refusal}");
+        assert!(refusal.contains(wanted), "{sql}: {refusal}");
     }
-    // Words that would write, as part of a query.
-    let refusal =
-        asked.refusal("WITH gone AS (DELETE FROM \"flight-delay\" RETURNING id) SELECT * FROM gone");
-    println!("{refusal}");
     assert_eq!(asked.csv("SELECT count(*) AS n FROM \"flight-delay\""), "n\n400\n");
 }
 
@@ -297,7 +293,6 @@ fn errors_name_the_place_and_what_there_is() {
         ("SELECT count(*) FROM \"flight-delay\" WHERE time > 'yesterday'", "yesterday"),
     ] {
         let refusal = asked.refusal(sql);
-        println!("{refusal}");
         assert!(refusal.contains(wanted), "{sql}: {refusal}");
     }
 }
@@ -356,7 +351,7 @@ fn a_query_that_nobody_waits_for_ends() {
 }
 
 #[test]
-fn deep_and_long_queries_are_refused_or_answered() {
+fn deep_and_long_queries_are_refused() {
     let asked = asked(Limits::default());
     let chain = |sign: &str| format!("SELECT 1{} AS n", format!("{sign}1").repeat(7_000));
     for sql in [
@@ -366,14 +361,9 @@ fn deep_and_long_queries_are_refused_or_answered() {
         format!("SELECT {} 1", "NOT ".repeat(3_500)),
         format!("SELECT 1 AS n {}", "UNION ALL SELECT 1 ".repeat(700)),
     ] {
-        let began = std::time::Instant::now();
-        let found = asked.ask(&sql).map(|answer| answer.rows);
-        println!(
-            "{} {:?} {:?}",
-            &sql[..30],
-            began.elapsed(),
-            found.err().map(|e| e.to_string().chars().take(80).collect::<String>())
-        );
+        let refusal = asked.refusal(&sql);
+        let expected = ["more than 200", "recursion limit", "Expected: end of statement"];
+        assert!(expected.iter().any(|expected| refusal.contains(expected)), "{refusal}");
     }
     assert!(asked.refusal(&"x".repeat(20_000)).contains("longer than"));
 }
