@@ -12,6 +12,8 @@ use steersman_domain::{ModelName, RolloutId, Version};
 
 /// A platform that takes nothing in for so many seconds is given up.
 const LONGEST_WAIT: u64 = 600;
+/// How long an answer is waited for; a query alone may take a minute.
+const LONGEST: Duration = Duration::from_secs(90);
 const NOT_JSON: &str = "the answer is not JSON; is this a Steersman platform?";
 
 /// Where the platform is, and how to print.
@@ -40,36 +42,16 @@ impl Server {
         request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
         path: &str,
     ) -> Result<(StatusCode, Option<u64>, Value)> {
-        let response = self.request(request, path).await?;
+        let response = call(&self.server, request, path).await?;
         let status = response.status();
         let again = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let body = response.json().await.context(NOT_JSON)?;
         Ok((status, again, body))
     }
 
-    async fn request(
-        &self,
-        request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
-        path: &str,
-    ) -> Result<reqwest::Response> {
-        let client = reqwest::Client::builder().read_timeout(Duration::from_secs(60)).build()?;
-        let url = format!("{}/api/v1{path}", self.server.trim_end_matches('/'));
-        request(&client, url).send().await.map_err(|error| {
-            if error.is_connect() {
-                anyhow!("no platform answers at {}; start one with `steersman up`, or name it with `--server URL`", self.server)
-            } else {
-                anyhow!("{} does not answer: {error}", self.server)
-            }
-        })
-    }
-
     /// A good answer whose body is still to be read.
     pub(crate) async fn open(&self, path: &str, query: &[(&str, String)]) -> Result<reqwest::Response> {
-        let response = self.request(|client, url| client.get(url).query(query), path).await?;
-        match response.status().is_success() {
-            true => Ok(response),
-            false => Err(refused(&response.json().await.context(NOT_JSON)?)),
-        }
+        send(&self.server, |client, url| client.get(url).query(query), path).await
     }
 
     /// Sends rows, as often as it takes while the platform says that it has no room for now. The reply says which were
@@ -102,6 +84,36 @@ impl Server {
     }
 }
 
+/// Sends a request to a platform.
+async fn call(
+    server: &str,
+    request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+    path: &str,
+) -> Result<reqwest::Response> {
+    let client = reqwest::Client::builder().read_timeout(LONGEST).build()?;
+    let url = format!("{}/api/v1{path}", server.trim_end_matches('/'));
+    request(&client, url).send().await.map_err(|error| {
+        if error.is_connect() {
+            anyhow!("no platform answers at {server}; start one with `steersman up`, or name it with `--server URL`")
+        } else {
+            anyhow!("{server} does not answer: {error}")
+        }
+    })
+}
+
+/// Sends a request to a platform; what it refuses is an error.
+pub(crate) async fn send(
+    server: &str,
+    request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+    path: &str,
+) -> Result<reqwest::Response> {
+    let response = call(server, request, path).await?;
+    match response.status().is_success() {
+        true => Ok(response),
+        false => Err(refused(&response.json().await.context(NOT_JSON)?)),
+    }
+}
+
 fn refused(body: &Value) -> anyhow::Error {
     let text = |name: &str| body[name].as_str();
     let place = text("field").map(|field| format!("{field}: ")).unwrap_or_default();
@@ -113,7 +125,7 @@ fn whoami() -> String {
     std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

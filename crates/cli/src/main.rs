@@ -6,11 +6,13 @@ mod client;
 mod compare;
 mod demo;
 mod estimate;
+mod features;
 mod import;
 mod init;
 mod learner;
 mod output;
 mod progress;
+mod query;
 mod snapshot;
 mod tune;
 mod up;
@@ -41,6 +43,8 @@ enum Command {
     Import(import::ImportArgs),
     Snapshot(snapshot::SnapshotArgs),
     Status(client::StatusArgs),
+    Query(query::QueryArgs),
+    Features(features::FeaturesArgs),
     Incidents(client::ListArgs),
     /// Rollouts of a model or of all.
     Rollouts(client::ListArgs),
@@ -88,6 +92,8 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Import(args) => return import::run(&args).await,
         Command::Snapshot(args) => snapshot::run(&args).await?,
         Command::Status(args) => return client::status(&args).await,
+        Command::Query(args) => query::run(&args).await?,
+        Command::Features(args) => return features::run(&args).await,
         Command::Incidents(args) => return client::incidents(&args).await,
         Command::Rollouts(args) => client::rollouts(&args).await?,
         Command::Register(args) => client::register(&args).await?,

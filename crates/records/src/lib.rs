@@ -4,7 +4,8 @@
 //! is on disk before it is acknowledged (`wal`); from time to time the tail becomes a pair of Parquet files (`segment`).
 //! Every arrival has a position, so readers follow the log from where they stopped ([`RecordLog::fresh`]).
 //! [`RecordLog::view`] is everything at one moment, [`RecordLog::table`] joins records with the labels known at a time,
-//! and [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
+//! [`RecordLog::parts`] does so part by part and only for the columns that are asked for, and [`RecordLog::snapshot`] fixes
+//! training data that can be made again to the same digest.
 //!
 //! [`frame::Frame`] reads the data files that people bring.
 
@@ -21,7 +22,9 @@ mod snapshot;
 mod table;
 mod wal;
 
-pub use log::{Appended, Detail, Fresh, Limits, LogStats, RecordLog, Recovery, SegmentFiles, View};
+pub use log::{
+    Appended, Batches, Detail, Fresh, Limits, LogStats, Part, Parts, RecordLog, Recovery, SegmentFiles, View,
+};
 pub use quarantine::Quarantined;
 pub use rows::{Kind, Refusal, Refusals, Rows};
 pub use snapshot::Snapshot;

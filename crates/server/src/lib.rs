@@ -8,4 +8,4 @@ pub mod api;
 pub mod pages;
 pub mod platform;
 
-pub use platform::{Clock, IngestLimits, Options, Platform, Replica};
+pub use platform::{Clock, IngestLimits, Offline, Options, Platform, Replica};

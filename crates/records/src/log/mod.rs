@@ -9,10 +9,12 @@
 mod flusher;
 mod index;
 mod model;
+mod parts;
 mod read;
 mod recover;
 mod tail;
 
+pub use parts::{Batches, Part, Parts};
 pub use read::{Detail, Fresh, SegmentFiles, View};
 
 use crate::quarantine::Quarantined;
@@ -195,6 +197,17 @@ impl RecordLog {
         Ok(self.model(name)?.view())
     }
 
+    /// The models whose logs are open.
+    pub fn models(&self) -> Vec<ModelName> {
+        let models = self.inner.models.read().unwrap_or_else(PoisonError::into_inner);
+        models.keys().cloned().collect()
+    }
+
+    /// Records at one moment, to be read part by part: those that `scan` asks for by arm and moment.
+    pub fn parts(&self, name: &ModelName, scan: &Scan) -> Result<Parts, Problem> {
+        Parts::of(self.model(name)?, scan)
+    }
+
     /// What arrived from position `from` on, in columns, a segment at a time; none if nothing did. Go on at its `until`.
     pub fn fresh(&self, name: &ModelName, from: u64, detail: Detail) -> Result<Option<Fresh>, Problem> {
         self.model(name)?.fresh(from, detail)
@@ -218,19 +231,19 @@ impl RecordLog {
 
     /// Turns the tails of all logs into segments.
     pub fn flush(&self) -> Result<(), Problem> {
-        self.models().iter().try_for_each(|model| model.flush())
+        self.logs().iter().try_for_each(|model| model.flush())
     }
 
     /// Has segments made of tails that began before this time, beside.
     pub fn flush_older(&self, before: Timestamp) -> Result<(), Problem> {
-        for model in self.models() {
+        for model in self.logs() {
             model.seal_older(micros(before))?;
             self.inner.flusher.wake(&model);
         }
         Ok(())
     }
 
-    fn models(&self) -> Vec<Arc<ModelLog>> {
+    fn logs(&self) -> Vec<Arc<ModelLog>> {
         self.inner.models.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 

@@ -145,13 +145,13 @@ impl Fresh {
 }
 
 /// Segments, and the tail beside them, at one moment.
-struct Moment {
-    segments: Vec<Segment>,
-    tail: Vec<Arc<Unflushed>>,
+pub(super) struct Moment {
+    pub(super) segments: Vec<Segment>,
+    pub(super) tail: Vec<Arc<Unflushed>>,
 }
 
 impl ModelLog {
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         let tail = self.lock();
         let mut unflushed = tail.sealed.clone();
         unflushed.push(Arc::new(tail.open.clone()));

@@ -9,6 +9,7 @@ mod ledger;
 mod metrics;
 mod models;
 mod problem;
+mod query;
 mod snapshots;
 mod telemetry;
 
@@ -47,6 +48,7 @@ pub fn router(platform: Platform) -> Router {
         .route("/models/{model}/quarantine", get(telemetry::quarantine))
         .route("/models/{model}/events", post(events::of_model))
         .route("/events", post(events::of_any))
+        .route("/query", post(query::query))
         .route("/rollouts/{rollout}/approve", post(models::approve))
         .route("/rollouts/{rollout}/reject", post(models::reject))
         .route("/reports/{name}", post(models::report))

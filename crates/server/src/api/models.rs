@@ -16,7 +16,7 @@ use steersman_ledger::state::{IncidentState, ModelState, RolloutState, State as 
 use steersman_store::MeasurementQuery;
 
 /// A JSON body whose errors are problems.
-pub(super) struct Body<T>(T);
+pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Platform> for Body<T> {
     type Rejection = ApiProblem;
