@@ -7,6 +7,7 @@ use super::table::Tables;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, SchemaProvider as _};
+use datafusion::common::tree_node::TreeNode as _;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -30,6 +31,8 @@ const SCHEMA: &str = "public";
 /// Plans are walked recursively: a long chain of conditions needs a deep stack, of which only what is used takes memory.
 const STACK: usize = 256 << 20;
 
+/// With so many rows every row of another table may be compared.
+const FEW: usize = 1_000;
 /// What is waited beyond the time limit for a query to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -211,6 +214,12 @@ async fn answer(
         // One more than wanted, to know whether there are more.
         frame = frame.limit(0, Some(wanted + 1)).map_err(problem)?;
     }
+    let optimised = context.state().optimize(frame.logical_plan()).map_err(problem)?;
+    if optimised.exists(|node| Ok(compares_all(node))).map_err(problem)? {
+        let message = "a join without an equality compares every row with every row";
+        return Err(Problem::invalid(message)
+            .hint("add one, such as a.id = b.id, or LIMIT one side to at most 1000 rows in a subquery"));
+    }
     let mut stream = frame.execute_stream().await.map_err(problem)?;
     let schema = stream.schema();
     told_apart(&schema)?;
@@ -231,6 +240,17 @@ async fn answer(
         }
     }
     Ok(Answer { schema, batches, rows, truncated })
+}
+
+/// Whether a step compares every row with every row: it could not be interrupted.
+fn compares_all(node: &LogicalPlan) -> bool {
+    let few = |side: &LogicalPlan| side.max_rows().is_some_and(|rows| rows <= FEW);
+    match node {
+        LogicalPlan::Join(join) => {
+            join.on.is_empty() && join.filter.is_some() && !few(&join.left) && !few(&join.right)
+        }
+        _ => false,
+    }
 }
 
 /// Bytes of what a slice shows, whatever it is a slice of.
