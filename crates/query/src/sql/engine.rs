@@ -7,11 +7,13 @@ use super::table::Tables;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, SchemaProvider as _};
-use datafusion::common::tree_node::TreeNode as _;
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt as _;
@@ -220,7 +222,8 @@ async fn answer(
         return Err(Problem::invalid(message)
             .hint("add one, such as a.id = b.id, or LIMIT one side to at most 1000 rows in a subquery"));
     }
-    let mut stream = frame.execute_stream().await.map_err(problem)?;
+    let plan = interruptible(frame.create_physical_plan().await.map_err(problem)?)?;
+    let mut stream = execute_stream(plan, context.task_ctx()).map_err(problem)?;
     let schema = stream.schema();
     told_apart(&schema)?;
     let (mut batches, mut rows, mut bytes, mut truncated) = (Vec::new(), 0, 0, false);
@@ -240,6 +243,17 @@ async fn answer(
         }
     }
     Ok(Answer { schema, batches, rows, truncated })
+}
+
+/// Joins may make very much of one batch: each of theirs is a moment at which the query can be ended.
+fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, Problem> {
+    let wrapped = plan.transform_up(|node| {
+        Ok(match node.name().ends_with("JoinExec") {
+            true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>),
+            false => Transformed::no(node),
+        })
+    });
+    Ok(wrapped.map_err(problem)?.data)
 }
 
 /// Whether a step compares every row with every row: it could not be interrupted.
