@@ -7,10 +7,13 @@ use super::table::Tables;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, SchemaProvider as _};
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt as _;
@@ -30,6 +33,8 @@ const SCHEMA: &str = "public";
 /// Plans are walked recursively: a long chain of conditions needs a deep stack, of which only what is used takes memory.
 const STACK: usize = 256 << 20;
 
+/// With so many rows every row of another table may be compared.
+const FEW: usize = 1_000;
 /// What is waited beyond the time limit for a query to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -211,7 +216,14 @@ async fn answer(
         // One more than wanted, to know whether there are more.
         frame = frame.limit(0, Some(wanted + 1)).map_err(problem)?;
     }
-    let mut stream = frame.execute_stream().await.map_err(problem)?;
+    let optimised = context.state().optimize(frame.logical_plan()).map_err(problem)?;
+    if optimised.exists(|node| Ok(compares_all(node))).map_err(problem)? {
+        let message = "a join without an equality compares every row with every row";
+        return Err(Problem::invalid(message)
+            .hint("add one, such as a.id = b.id, or LIMIT one side to at most 1000 rows in a subquery"));
+    }
+    let plan = interruptible(frame.create_physical_plan().await.map_err(problem)?)?;
+    let mut stream = execute_stream(plan, context.task_ctx()).map_err(problem)?;
     let schema = stream.schema();
     told_apart(&schema)?;
     let (mut batches, mut rows, mut bytes, mut truncated) = (Vec::new(), 0, 0, false);
@@ -231,6 +243,28 @@ async fn answer(
         }
     }
     Ok(Answer { schema, batches, rows, truncated })
+}
+
+/// Joins may make very much of one batch: each of theirs is a moment at which the query can be ended.
+fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, Problem> {
+    let wrapped = plan.transform_up(|node| {
+        Ok(match node.name().ends_with("JoinExec") {
+            true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>),
+            false => Transformed::no(node),
+        })
+    });
+    Ok(wrapped.map_err(problem)?.data)
+}
+
+/// Whether a step compares every row with every row: it could not be interrupted.
+fn compares_all(node: &LogicalPlan) -> bool {
+    let few = |side: &LogicalPlan| side.max_rows().is_some_and(|rows| rows <= FEW);
+    match node {
+        LogicalPlan::Join(join) => {
+            join.on.is_empty() && join.filter.is_some() && !few(&join.left) && !few(&join.right)
+        }
+        _ => false,
+    }
 }
 
 /// Bytes of what a slice shows, whatever it is a slice of.

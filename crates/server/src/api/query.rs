@@ -2,6 +2,7 @@
 
 use super::ApiProblem;
 use super::models::Body;
+use super::problem::respond;
 use crate::Platform;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -50,7 +51,5 @@ pub(super) async fn query(
 /// As many queries as may run are running.
 fn busy() -> Response {
     let problem = Problem::new(ErrorKind::Unavailable, "as many queries as may run at once are running");
-    let mut response = ApiProblem(problem.hint("ask again in a few seconds")).into_response();
-    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    response
+    respond(problem.hint("ask again in a few seconds"), StatusCode::TOO_MANY_REQUESTS)
 }
