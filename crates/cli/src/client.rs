@@ -2,19 +2,26 @@
 
 use crate::output::{Output, json, note, table};
 use crate::up::read_spec;
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use reqwest::StatusCode;
 use serde_json::{Value, json as object};
 use std::path::PathBuf;
 use std::time::Duration;
 use steersman_domain::{ModelName, RolloutId, Version};
+
+/// A platform that takes nothing in for so many seconds is given up.
+const LONGEST_WAIT: u64 = 600;
+/// How long an answer is waited for; a query alone may take a minute.
+const LONGEST: Duration = Duration::from_secs(90);
+const NOT_JSON: &str = "the answer is not JSON; is this a Steersman platform?";
 
 /// Where the platform is, and how to print.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
     /// Address of the platform.
     #[arg(long, default_value = "http://127.0.0.1:7700", env = "STEERSMAN_SERVER", value_name = "URL")]
-    server: String,
+    pub(crate) server: String,
     /// How results are printed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,
@@ -26,28 +33,49 @@ impl Server {
         request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
         path: &str,
     ) -> Result<Value> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
-        let url = format!("{}/api/v1{path}", self.server.trim_end_matches('/'));
-        let response = request(&client, url).send().await.map_err(|error| {
-            if error.is_connect() {
-                anyhow!("no platform answers at {}; start one with `steersman up`, or name it with `--server URL`", self.server)
-            } else {
-                anyhow!("{} does not answer: {error}", self.server)
-            }
-        })?;
-        let good = response.status().is_success();
-        let body: Value =
-            response.json().await.context("the answer is not JSON; is this a Steersman platform?")?;
-        if good {
-            return Ok(body);
-        }
-        let text = |name: &str| body[name].as_str();
-        let place = text("field").map(|field| format!("{field}: ")).unwrap_or_default();
-        let hint = text("hint").map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-        bail!("{place}{}{hint}", text("detail").unwrap_or("refused"))
+        let (status, _, body) = self.answer(request, path).await?;
+        if status.is_success() { Ok(body) } else { Err(refused(&body)) }
     }
 
-    async fn get(&self, path: &str) -> Result<Value> {
+    async fn answer(
+        &self,
+        request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+        path: &str,
+    ) -> Result<(StatusCode, Option<u64>, Value)> {
+        let response = call(&self.server, request, path).await?;
+        let status = response.status();
+        let again = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = response.json().await.context(NOT_JSON)?;
+        Ok((status, again, body))
+    }
+
+    /// A good answer whose body is still to be read.
+    pub(crate) async fn open(&self, path: &str, query: &[(&str, String)]) -> Result<reqwest::Response> {
+        send(&self.server, |client, url| client.get(url).query(query), path).await
+    }
+
+    /// Sends rows, as often as it takes while the platform says that it has no room for now. The reply says which were
+    /// refused.
+    pub(crate) async fn send(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<Value> {
+        let mut waited = 0;
+        loop {
+            let request = |client: &reqwest::Client, url: String| {
+                client.post(url).header(reqwest::header::CONTENT_TYPE, kind).body(body.clone())
+            };
+            let (status, again, reply) = self.answer(request, path).await?;
+            if status.is_success() || reply["rejections"].is_array() {
+                return Ok(reply);
+            }
+            if !matches!(status.as_u16(), 429 | 503 | 507) || waited >= LONGEST_WAIT {
+                return Err(refused(&reply));
+            }
+            let seconds = again.unwrap_or(1).clamp(1, 30);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            waited += seconds;
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
         self.call(|client, url| client.get(url), path).await
     }
 
@@ -56,11 +84,48 @@ impl Server {
     }
 }
 
+/// Sends a request to a platform.
+async fn call(
+    server: &str,
+    request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+    path: &str,
+) -> Result<reqwest::Response> {
+    let client = reqwest::Client::builder().read_timeout(LONGEST).build()?;
+    let url = format!("{}/api/v1{path}", server.trim_end_matches('/'));
+    request(&client, url).send().await.map_err(|error| {
+        if error.is_connect() {
+            anyhow!("no platform answers at {server}; start one with `steersman up`, or name it with `--server URL`")
+        } else {
+            anyhow!("{server} does not answer: {error}")
+        }
+    })
+}
+
+/// Sends a request to a platform; what it refuses is an error.
+pub(crate) async fn send(
+    server: &str,
+    request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
+    path: &str,
+) -> Result<reqwest::Response> {
+    let response = call(server, request, path).await?;
+    match response.status().is_success() {
+        true => Ok(response),
+        false => Err(refused(&response.json().await.context(NOT_JSON)?)),
+    }
+}
+
+fn refused(body: &Value) -> anyhow::Error {
+    let text = |name: &str| body[name].as_str();
+    let place = text("field").map(|field| format!("{field}: ")).unwrap_or_default();
+    let hint = text("hint").map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    anyhow!("{place}{}{hint}", text("detail").unwrap_or("refused"))
+}
+
 pub(crate) fn whoami() -> String {
     std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -167,6 +232,9 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<bool> {
     let rows: Vec<Vec<String>> = list.iter().map(row).collect();
     table(&["MODEL", "TEAM", "COURSE", "CHAMPION", "CANDIDATE", "SIGNALS"], &rows);
     for model in &list {
+        if let Some(weakest) = model["weakest"].as_str() {
+            note(&format!("\n{}: {weakest}", text(&model["model"])));
+        }
         for waiting in model["waiting_approvals"].as_array().into_iter().flatten() {
             note(&format!("\n{}: {}", text(&model["model"]), text(&waiting["question"])));
             let rollout = text(&waiting["rollout"]);

@@ -166,6 +166,8 @@ window = "1d"
 # lateness = "1h"              # how long a window waits for late records
 false_alarms = "1 per 30d"     # how often a false alarm is acceptable
 performance = {{ metric = "{metric}" }}   # add `floor` or `drop` to say what is too bad
+# [watch.quality.columns.NAME] # where you know better than the reference: range, categories, missing, ignore
+# range = [0, 100]
 
 # Uncomment to let Steersman train and serve. Programs run in this file's folder.
 # [retrain]

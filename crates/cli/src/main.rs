@@ -6,11 +6,15 @@ mod client;
 mod compare;
 mod demo;
 mod estimate;
+mod features;
 mod forget;
+mod import;
 mod init;
 mod learner;
 mod output;
 mod progress;
+mod query;
+mod snapshot;
 mod tune;
 mod up;
 mod verify;
@@ -37,7 +41,11 @@ enum Command {
     Tune(tune::TuneArgs),
     Init(init::InitArgs),
     Apply(client::ApplyArgs),
+    Import(import::ImportArgs),
+    Snapshot(snapshot::SnapshotArgs),
     Status(client::StatusArgs),
+    Query(query::QueryArgs),
+    Features(features::FeaturesArgs),
     Incidents(client::ListArgs),
     /// Rollouts of a model or of all.
     Rollouts(client::ListArgs),
@@ -83,7 +91,11 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Tune(args) => tune::run(&args)?,
         Command::Init(args) => init::run(&args)?,
         Command::Apply(args) => client::apply(&args).await?,
+        Command::Import(args) => return import::run(&args).await,
+        Command::Snapshot(args) => snapshot::run(&args).await?,
         Command::Status(args) => return client::status(&args).await,
+        Command::Query(args) => query::run(&args).await?,
+        Command::Features(args) => return features::run(&args).await,
         Command::Incidents(args) => return client::incidents(&args).await,
         Command::Rollouts(args) => client::rollouts(&args).await?,
         Command::Register(args) => client::register(&args).await?,

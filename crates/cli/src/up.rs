@@ -1,6 +1,6 @@
 //! `steersman up`: the platform for one's own models.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -77,8 +77,6 @@ fn options(config: &ServerConfig, page: SocketAddr) -> Result<Options> {
     if let Some(Location::Folder(path)) = &mut records.location {
         *path = folder(path)?;
     }
-    let mib = |size: u32| u64::from(size) << 20;
-    let IngestSection { largest_body, in_flight, in_flight_per_model } = config.ingest;
     Ok(Options {
         store: config.store.clone(),
         records,
@@ -88,12 +86,21 @@ fn options(config: &ServerConfig, page: SocketAddr) -> Result<Options> {
         gateway: config.server.gateway_listen,
         clock: Clock::System,
         dead_man: config.server.dead_man.duration(),
-        ingest: IngestLimits {
-            largest_body: mib(largest_body),
-            in_flight: mib(in_flight),
-            in_flight_per_model: mib(in_flight_per_model),
-        },
+        ingest: limits(&config.ingest)?,
         dir: alone.dir,
+    })
+}
+
+fn limits(section: &IngestSection) -> Result<IngestLimits> {
+    let &IngestSection { largest_body, in_flight, in_flight_per_model } = section;
+    if !(1..=1_024).contains(&largest_body) {
+        bail!("ingest.largest_body: {largest_body} MiB; it can be 1 to 1024");
+    }
+    let bytes = |mib: u32| u64::from(mib) << 20;
+    Ok(IngestLimits {
+        largest_body: bytes(largest_body),
+        in_flight: bytes(in_flight),
+        in_flight_per_model: bytes(in_flight_per_model),
     })
 }
 

@@ -1,9 +1,12 @@
 //! Candidate against champion on labelled records that neither was trained on, and the gate that follows.
 
 use crate::judge::loss;
+use std::collections::BTreeMap;
 use steersman_domain::fact::{Estimate, Evaluation};
-use steersman_domain::spec::{Metric, ModelSpec};
-use steersman_domain::{Problem, Task};
+use steersman_domain::measurement::segment_name;
+use steersman_domain::oip::Row;
+use steersman_domain::spec::{Metric, ModelSpec, SEGMENT_VALUES};
+use steersman_domain::{Problem, Task, Value};
 use steersman_stats::interval::{Interval, mean_interval};
 use steersman_stats::metric;
 
@@ -45,7 +48,30 @@ pub fn compare(spec: &ModelSpec, scored: &[Scored]) -> Result<Evaluation, Proble
         champion: champion.map(|champion| measure(spec, &champion, &labels)).transpose()?,
         loss: estimate(mean_interval(&losses))?,
         difference: differences.map(|differences| estimate(mean_interval(&differences))).transpose()?,
+        segments: BTreeMap::new(),
     })
+}
+
+/// The candidate's mean loss in each value of the declared segments: what is asked of it there from then on. Of each column
+/// the most frequent values that have enough records.
+pub fn within_segments(spec: &ModelSpec, scored: &[Scored], rows: &[&Row]) -> BTreeMap<String, Estimate> {
+    let mut found = BTreeMap::new();
+    for column in &spec.data.segments {
+        let mut losses: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for (scored, row) in scored.iter().zip(rows) {
+            let Some(value) = row.get(column).and_then(Value::category) else { continue };
+            losses.entry(value).or_default().push(loss(spec.model.task, scored.candidate, scored.label));
+        }
+        let mut losses: Vec<(String, Vec<f64>)> = losses.into_iter().collect();
+        losses.retain(|(_, own)| own.len() >= LEAST_ROWS);
+        losses.sort_by_key(|(_, own)| std::cmp::Reverse(own.len()));
+        for (value, own) in losses.into_iter().take(SEGMENT_VALUES) {
+            if let Ok(mean) = estimate(mean_interval(&own)) {
+                found.insert(segment_name(column, &value), mean);
+            }
+        }
+    }
+    found
 }
 
 /// The spec's metric of `outputs` against `labels`.

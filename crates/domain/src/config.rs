@@ -87,6 +87,24 @@ impl Default for ServerSection {
     }
 }
 
+/// `[ingest]`; sizes in MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IngestSection {
+    /// The largest body, packed and unpacked; 1 to 1024.
+    pub largest_body: u32,
+    /// Bodies under way in the process; beyond that senders are told to come again.
+    pub in_flight: u32,
+    /// Bodies under way for one model.
+    pub in_flight_per_model: u32,
+}
+
+impl Default for IngestSection {
+    fn default() -> Self {
+        Self { largest_body: 64, in_flight: 512, in_flight_per_model: 256 }
+    }
+}
+
 /// `[store]`
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -169,25 +187,6 @@ impl fmt::Debug for Database {
             Self::Sqlite => f.write_str("sqlite"),
             Self::Postgres(_) => f.write_str("postgres"),
         }
-    }
-}
-
-/// `[ingest]`; sizes in MiB.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct IngestSection {
-    /// The largest body, packed and unpacked; 1 to 1024.
-    #[schemars(range(min = 1, max = 1024))]
-    pub largest_body: u32,
-    /// Bodies under way in the process; beyond that senders are told to come again.
-    pub in_flight: u32,
-    /// Bodies under way for one model.
-    pub in_flight_per_model: u32,
-}
-
-impl Default for IngestSection {
-    fn default() -> Self {
-        Self { largest_body: 64, in_flight: 256, in_flight_per_model: 128 }
     }
 }
 
@@ -298,10 +297,6 @@ impl ServerConfig {
             return Err(Problem::invalid("shorter than 2s")
                 .field("store.lease")
                 .hint("`10s` is the default"));
-        }
-        if !(1..=1_024).contains(&config.ingest.largest_body) {
-            let problem = Problem::invalid(format!("{} MiB", config.ingest.largest_body));
-            return Err(problem.field("ingest.largest_body").hint("it can be 1 to 1024"));
         }
         if config.records.access_key_id.is_some() != config.records.secret_access_key_file.is_some() {
             return Err(Problem::invalid("`access_key_id` and `secret_access_key_file` belong together")

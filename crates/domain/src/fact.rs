@@ -486,6 +486,9 @@ pub struct Evaluation {
     pub loss: Estimate,
     /// Candidate's mean loss minus champion's on the same records, with its 95 % interval; below 0 is better.
     pub difference: Option<Estimate>,
+    /// The candidate's mean loss in each value of the spec's segments that has enough of the records: `origin = JFK`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub segments: BTreeMap<String, Estimate>,
 }
 
 /// A number with its 95 % interval.

@@ -13,20 +13,37 @@ pub enum MonitorKind {
     Volume,
     /// Distance of a column's distribution from the reference.
     Drift,
+    /// How all features hang together.
+    Joint,
     /// Share of missing values of a column.
     Missing,
     /// Share of values the reference has never seen.
     Unseen,
     /// Share of numbers far outside the range of the reference: by more than its own width.
     Range,
+    /// A column that varies in the reference has one value all window long.
+    Constant,
+    /// A column repeats its value more often, or for longer, than the reference does.
+    Stale,
+    /// Share of records whose id was there already.
+    Duplicates,
+    /// Share of records refused for a value of a wrong type, by column; without a column, for not being records.
+    Types,
+    /// A column that no record carries any more; without a column, the share of records refused for columns that the model
+    /// does not have.
+    Schema,
     /// Share of failed calls.
     Errors,
     /// 99th percentile of latency in milliseconds.
     Latency,
+    /// Mean cost of a record.
+    Cost,
     /// Realised performance from labels.
     Performance,
     /// Performance as it is expected before the labels are there. It never promotes or retrains.
     Estimate,
+    /// Segments in which the model is worse than elsewhere, found by search. It never alarms.
+    Weak,
 }
 
 impl MonitorKind {
@@ -35,14 +52,37 @@ impl MonitorKind {
         match self {
             Self::Volume => "volume",
             Self::Drift => "drift",
+            Self::Joint => "joint",
             Self::Missing => "missing",
             Self::Unseen => "unseen",
             Self::Range => "range",
+            Self::Constant => "constant",
+            Self::Stale => "stale",
+            Self::Duplicates => "duplicates",
+            Self::Types => "types",
+            Self::Schema => "schema",
             Self::Errors => "errors",
             Self::Latency => "latency",
+            Self::Cost => "cost",
             Self::Performance => "performance",
             Self::Estimate => "estimate",
+            Self::Weak => "weak",
         }
+    }
+
+    /// Whether it is about the quality of the data.
+    pub fn about_quality(self) -> bool {
+        matches!(
+            self,
+            Self::Missing
+                | Self::Unseen
+                | Self::Range
+                | Self::Constant
+                | Self::Stale
+                | Self::Duplicates
+                | Self::Types
+                | Self::Schema
+        )
     }
 }
 
@@ -101,6 +141,15 @@ impl Reading {
     }
 }
 
+/// The name of the segment of the records with this value of a column.
+///
+/// ```
+/// assert_eq!(steersman_domain::measurement::segment_name("origin", "JFK"), "origin = JFK");
+/// ```
+pub fn segment_name(column: &str, value: &str) -> String {
+    format!("{column} = {value}")
+}
+
 /// One monitor's finding for one window. Made again with a higher revision when late records or labels arrive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
@@ -108,6 +157,9 @@ pub struct Measurement {
     pub monitor: MonitorKind,
     /// The column it is about; empty for the whole model.
     pub column: String,
+    /// The segment it is about, such as `origin = JFK`; none for all records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<String>,
     /// The name of the number: `jensen_shannon`, `roc_auc`, `missing_share`, ...
     pub metric: String,
     /// The window of event time.

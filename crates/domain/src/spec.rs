@@ -3,6 +3,10 @@
 //! [`ModelSpec::parse`] is the only way in: unknown keys, wrong types and contradictions are refused with the path of
 //! the key, the line, and what to write instead.
 
+mod quality;
+
+pub use quality::{ColumnQuality, Portion, QualityCheck, QualitySection};
+
 use crate::id::ModelName;
 use crate::problem::Problem;
 use crate::time::Period;
@@ -111,11 +115,21 @@ pub struct DataSection {
     /// Columns to treat as categories although they hold numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categorical: Vec<String>,
+    /// Features with few values, such as a region or a customer group: each value is a segment that is watched by
+    /// itself, within the same false-alarm budget. At most 5 columns; of each the 20 most frequent values, all others
+    /// together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<String>,
     /// Records and labels that are older go; by default as the server's configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub retention: Option<Period>,
 }
+
+/// At most so many columns may be declared as segments.
+pub const SEGMENT_COLUMNS: usize = 5;
+/// So many values of each are segments by themselves, the most frequent ones.
+pub const SEGMENT_VALUES: usize = 20;
 
 /// `[watch]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -132,6 +146,10 @@ pub struct WatchSection {
     pub false_alarms: FalseAlarms,
     /// What is asked of the predictions once labels arrive.
     pub performance: PerformanceSection,
+    /// What is known about the quality of the data.
+    pub quality: QualitySection,
+    /// How traffic, failed calls, latency and cost are watched.
+    pub operation: OperationSection,
 }
 
 impl Default for WatchSection {
@@ -141,6 +159,8 @@ impl Default for WatchSection {
             lateness: Period::from_seconds(3_600),
             false_alarms: FalseAlarms { count: 1, per: Period::from_days(30) },
             performance: PerformanceSection::default(),
+            quality: QualitySection::default(),
+            operation: OperationSection::default(),
         }
     }
 }
@@ -214,6 +234,24 @@ pub struct PerformanceSection {
     /// It should not get worse than the reference by more than this, in the metric's units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop: Option<f64>,
+}
+
+/// `operation = { settle = "3d", cost = "tokens" }`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OperationSection {
+    /// A level of traffic, failed calls, latency or cost that has changed and stayed so for this long is the new normal.
+    #[schemars(with = "String")]
+    pub settle: Period,
+    /// A feature, or the prediction, that says what a record costs; without it no cost is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
+}
+
+impl Default for OperationSection {
+    fn default() -> Self {
+        Self { settle: Period::from_days(3), cost: None }
+    }
 }
 
 /// A performance metric.
@@ -633,6 +671,8 @@ impl ModelSpec {
         if self.watch.performance.drop.is_some_and(|drop| !(drop.is_finite() && drop >= 0.0)) {
             return wrong("watch.performance.drop", "not a number >= 0", "how much worse is too much");
         }
+        self.watch.quality.check_alone()?;
+        self.check_segments()?;
         if let Some(retrain) = &self.retrain {
             check_command("retrain.command", &retrain.command, &["{snapshot}", "{artifact}"])?;
         }
@@ -674,6 +714,31 @@ impl ModelSpec {
                 "does not rise from stage to stage",
                 "for example shadow 1d, 5%, 25%, 100%",
             );
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the declared segments, as far as the spec alone tells.
+    fn check_segments(&self) -> Result<(), Problem> {
+        let (data, segments) = (&self.data, &self.data.segments);
+        let wrong = |place: usize, message: String, hint: &str| {
+            Err(Problem::invalid(message).field(format!("data.segments[{place}]")).hint(hint))
+        };
+        for (place, name) in segments.iter().enumerate() {
+            if segments.iter().take(place).any(|other| other == name) {
+                return wrong(place, format!("`{name}` is named twice"), "name each column once");
+            }
+            let own = [&data.time, &self.model.prediction, &self.model.label.column];
+            let is_feature = !own.into_iter().chain(&data.id).chain(&data.ignore).any(|other| other == name);
+            if !is_feature {
+                let hint = "a segment is a value of a feature: not of the time, id, label, output or what is ignored";
+                return wrong(place, format!("`{name}` is no feature"), hint);
+            }
+        }
+        if segments.len() > SEGMENT_COLUMNS {
+            let message = format!("{} columns, at most {SEGMENT_COLUMNS}", segments.len());
+            let hint = "every segment takes its part of the false-alarm budget: declare those that matter";
+            return Err(Problem::invalid(message).field("data.segments").hint(hint));
         }
         Ok(())
     }
@@ -789,5 +854,8 @@ time = "ts"
         );
         assert!(refusal("[serve]\ncommand = ['x']").contains("does not contain `{artifact}`"));
         assert!(refusal("[watch]\nperformance = { metric = 'mae' }").contains("does not fit the task"));
+        assert!(refusal("segments = ['a', 'a']").starts_with("data.segments[1]: `a` is named twice"));
+        assert!(refusal("segments = ['late']").starts_with("data.segments[0]: `late` is no feature"));
+        assert!(refusal("segments = ['a', 'b', 'c', 'd', 'e', 'f']").starts_with("data.segments: 6 columns"));
     }
 }

@@ -307,7 +307,8 @@ pub fn map(title: &str, rows: &[(String, Vec<Cell>)]) -> String {
         return String::new();
     };
     let row_height = 18.0;
-    let left = 96.0;
+    let longest = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let left = (6.5 * longest as f64 + 8.0).clamp(96.0, 240.0);
     let bottom = 4.0 + row_height * rows.len() as f64;
     let scale = Scale { from: micros(from), to: micros(to), low: 0.0, high: 1.0, top: 4.0, bottom };
     let x = |at: Timestamp| left + (scale.x(at) - LEFT) / (WIDTH - LEFT - RIGHT) * (WIDTH - left - RIGHT);

@@ -14,7 +14,9 @@ pub mod delivery;
 mod distribution;
 pub mod estimation;
 mod plot;
+mod quality;
 pub mod report;
+mod segments;
 pub mod story;
 pub mod tuning;
 

@@ -2,6 +2,8 @@
 
 use crate::chart::{Cell, Mark, Point, Step, Timeline, map, steps};
 use crate::delivery::{Figure, figures, period};
+use crate::quality::{self, QualityRow};
+use crate::segments::{Segments, segments};
 use crate::story::{Event, Tone};
 use askama::Template;
 use jiff::Timestamp;
@@ -17,6 +19,8 @@ use steersman_ledger::state::{ModelState, RolloutState};
 pub struct ModelTelemetry {
     /// Measurements, in any order.
     pub measurements: Vec<Measurement>,
+    /// Measurements of segments, in any order.
+    pub segments: Vec<Measurement>,
     /// Records taken in.
     pub records: u64,
     /// Of them with a label.
@@ -143,13 +147,14 @@ struct ModelSection<'a> {
     window: String,
     performance: String,
     drift: String,
+    quality: Vec<QualityRow>,
+    segments: Segments,
     weights: String,
     rollouts: Vec<RolloutRow>,
     events: Vec<&'a Event>,
     versions: Vec<VersionRow>,
     incidents: Vec<IncidentRow>,
-    volume: String,
-    latency: String,
+    operation: Vec<(&'static str, String)>,
     traffic: String,
     figures: Vec<Figure>,
 }
@@ -174,17 +179,14 @@ pub fn model_section(
         window: model.spec.watch.window.to_string(),
         performance: performance(model, &latest),
         drift: drift(&latest),
+        quality: quality::rows(&latest),
+        segments: segments(model, &telemetry.segments, &latest),
         weights: weights(model, now),
         rollouts: model.rollouts.iter().rev().map(rollout_row).collect(),
         events: telemetry.events.iter().rev().collect(),
         versions: model.versions.values().rev().map(|version| version_row(model, version)).collect(),
         incidents: model.incidents.iter().rev().map(|incident| incident_row(incident, now)).collect(),
-        volume: plain(&latest, MonitorKind::Volume, "Records in each window"),
-        latency: plain(
-            &latest,
-            MonitorKind::Latency,
-            "99th percentile of latency in each window, milliseconds",
-        ),
+        operation: operation(&latest),
         traffic: traffic(&latest, telemetry),
         figures: figures(model, now),
     })
@@ -296,18 +298,41 @@ fn performance(model: &ModelState, latest: &[&Measurement]) -> String {
     Timeline { title, points: points(&measured), expected, levels, marks, height: 230.0, smooth: 7 }.svg()
 }
 
-fn plain(latest: &[&Measurement], kind: MonitorKind, title: &str) -> String {
-    let measured = of_kind(latest, kind);
-    let chart = Timeline {
-        title: title.to_owned(),
-        points: points(&measured),
-        expected: Vec::new(),
-        levels: Vec::new(),
-        marks: Vec::new(),
-        height: 80.0,
-        smooth: 1,
-    };
-    chart.svg()
+/// Traffic, latency, failed calls and cost: each with the band in which it ordinarily lies and what was expected.
+fn operation(latest: &[&Measurement]) -> Vec<(&'static str, String)> {
+    let series = [
+        (MonitorKind::Volume, "Records in each window"),
+        (MonitorKind::Latency, "99th percentile of latency in each window, milliseconds"),
+        (MonitorKind::Errors, "Share of failed calls in each window"),
+        (MonitorKind::Cost, "Mean cost of a record in each window"),
+    ];
+    let charts = series.into_iter().map(|(kind, title)| {
+        let measured = of_kind(latest, kind);
+        let ordinary: BTreeMap<Timestamp, (f64, f64)> = measured
+            .iter()
+            .filter_map(|measurement| Some((middle(measurement.window), measurement.ordinary?)))
+            .collect();
+        let expected = measured.iter().filter_map(|measurement| {
+            let value = measurement.details.get("expected").copied()?;
+            Some(Point { at: middle(measurement.window), value: Some(value), range: None, alarming: false })
+        });
+        let levels =
+            ordinary.values().next_back().map(|(_, high)| *high).filter(|_| kind == MonitorKind::Errors);
+        let mut shown = points(&measured);
+        shown.iter_mut().for_each(|point| point.range = ordinary.get(&point.at).copied());
+        let chart = Timeline {
+            title: title.to_owned(),
+            points: shown,
+            expected: expected.collect(),
+            // Without it there is no scale where nothing fails.
+            levels: levels.map(|high| (high, "ordinary".to_owned())).into_iter().collect(),
+            marks: Vec::new(),
+            height: 80.0,
+            smooth: 1,
+        };
+        (title, chart.svg())
+    });
+    charts.filter(|(_, chart)| !chart.is_empty()).collect()
 }
 
 fn drift(latest: &[&Measurement]) -> String {
@@ -429,7 +454,7 @@ fn traffic(latest: &[&Measurement], telemetry: &ModelTelemetry) -> String {
         .filter_map(|measurement| Some(measurement.reading.value()? * measurement.rows as f64))
         .sum();
     format!(
-        "Above: records a window; below: 99th percentile of latency in ms. {} records, {} of them labelled; {:.0} of {calls} calls failed.",
+        "{} records, {} of them labelled; {:.0} of {calls} calls failed.",
         telemetry.records, telemetry.labels, failed
     )
 }
@@ -472,6 +497,7 @@ mod tests {
         Measurement {
             monitor: MonitorKind::Performance,
             column: String::new(),
+            segment: None,
             metric: "brier".to_owned(),
             window: Window::holding(from_micros(day * 86_400_000_000), Period::from_days(1)),
             revision,

@@ -210,9 +210,13 @@ fn words(fact: &Fact) -> Option<(Tone, String, String)> {
 }
 
 fn subject(measurement: &steersman_domain::Measurement) -> String {
-    match measurement.column.is_empty() {
+    let about = match measurement.column.is_empty() {
         true => measurement.monitor.to_string(),
         false => format!("{} of `{}`", measurement.monitor, measurement.column),
+    };
+    match &measurement.segment {
+        Some(segment) => format!("{about} where {segment}"),
+        None => about,
     }
 }
 

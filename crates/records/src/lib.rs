@@ -5,13 +5,15 @@
 //! catalogue names ([`archive`]), in a folder or a bucket, which several replicas may share. Every arrival has a position
 //! in its replica's log, so readers follow from where they stopped ([`RecordLog::fresh`]).
 //! [`RecordLog::view`] is everything at one moment, [`RecordLog::table`] joins records with the labels known at a time,
-//! and [`RecordLog::snapshot`] fixes training data that can be made again to the same digest.
+//! [`RecordLog::parts`] does so part by part and only for the columns that are asked for, and [`RecordLog::snapshot`] fixes
+//! training data that can be made again to the same digest.
 //!
 //! [`frame::Frame`] reads the data files that people bring.
 
 pub mod archive;
 mod codec;
 pub mod frame;
+pub mod history;
 pub mod intake;
 mod log;
 mod quarantine;
@@ -22,8 +24,8 @@ mod table;
 mod wal;
 
 pub use log::{
-    Appended, Compacted, Cursor, Detail, Dropped, Erase, Fresh, Limits, LogStats, RecordLog, Recovery,
-    SegmentFiles, View,
+    Appended, Batches, Compacted, Cursor, Detail, Dropped, Erase, Fresh, Limits, LogStats, Part, Parts,
+    RecordLog, Recovery, SegmentFiles, View,
 };
 pub use quarantine::Quarantined;
 pub use rows::{Kind, Refusal, Refusals, Rows};

@@ -128,7 +128,7 @@ pub fn read_reference(path: &Path, spec: &ModelSpec) -> Result<Reference, Proble
 }
 
 /// A feature's values; numbers that are not finite are missing, as records cannot have them.
-fn feature(column: &FrameColumn, kind: ColumnKind) -> ArrayRef {
+pub(crate) fn feature(column: &FrameColumn, kind: ColumnKind) -> ArrayRef {
     match kind {
         ColumnKind::Numeric => {
             let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
@@ -142,7 +142,7 @@ fn feature(column: &FrameColumn, kind: ColumnKind) -> ArrayRef {
     }
 }
 
-fn moments(frame: &Frame, column: &FrameColumn) -> Result<Vec<Timestamp>, Problem> {
+pub(crate) fn moments(frame: &Frame, column: &FrameColumn) -> Result<Vec<Timestamp>, Problem> {
     let name = &column.name;
     let wrong = |row: usize, what: &str| {
         Problem::invalid(format!("{what} in column `{name}`"))
@@ -163,7 +163,7 @@ fn moments(frame: &Frame, column: &FrameColumn) -> Result<Vec<Timestamp>, Proble
     times.map(|(row, at)| at.map(from_micros).ok_or_else(|| wrong(row, "no time"))).collect()
 }
 
-fn labels(frame: &Frame, column: &FrameColumn, task: Task) -> Result<Vec<Option<f64>>, Problem> {
+pub(crate) fn labels(frame: &Frame, column: &FrameColumn, task: Task) -> Result<Vec<Option<f64>>, Problem> {
     let name = &column.name;
     if column.kind.column_kind() == ColumnKind::Categorical {
         let text = |row: &usize| column.category(*row).is_some_and(|text| text.parse::<f64>().is_err());
@@ -192,7 +192,7 @@ fn labels(frame: &Frame, column: &FrameColumn, task: Task) -> Result<Vec<Option<
     Ok(labels)
 }
 
-fn ids(frame: &Frame, column: Option<&FrameColumn>) -> Result<Vec<String>, Problem> {
+pub(crate) fn ids(frame: &Frame, column: Option<&FrameColumn>) -> Result<Vec<String>, Problem> {
     let Some(column) = column else {
         return Ok((0..frame.rows).map(|row| format!("reference-{row}")).collect());
     };

@@ -2,6 +2,7 @@
 
 use crate::codec::{labels_to_batch, records_to_batch};
 use arrow::array::RecordBatch;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use steersman_domain::{Label, Problem, Record, Schema};
@@ -65,6 +66,9 @@ pub struct Refusal {
     pub line: Option<u64>,
     /// Its id, if it has one.
     pub id: Option<String>,
+    /// The time it was of, if it said so.
+    #[serde(skip)]
+    pub at: Option<Timestamp>,
     /// What is wrong with it.
     pub problem: Problem,
 }
@@ -78,6 +82,8 @@ pub struct Refusals {
     pub count: u64,
     /// The first of them.
     pub first: Vec<Refusal>,
+    /// Of each of them the time it was of and the field that was wrong, as far as they are known.
+    pub faults: Vec<(Option<Timestamp>, Option<String>)>,
     /// Columns that are not in the schema, with how many values came. Their rows are taken in without them.
     pub unknown_columns: BTreeMap<String, u64>,
 }
@@ -90,12 +96,13 @@ impl Refusals {
 
     /// None yet.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, count: 0, first: Vec::new(), unknown_columns: BTreeMap::new() }
+        Self { kind, count: 0, first: Vec::new(), faults: Vec::new(), unknown_columns: BTreeMap::new() }
     }
 
     /// Refuses a row.
     pub fn add(&mut self, refusal: Refusal) {
         self.count += 1;
+        self.faults.push((refusal.at, refusal.problem.field.clone()));
         if self.first.len() < Self::LISTED {
             self.first.push(refusal);
         }

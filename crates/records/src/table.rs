@@ -160,7 +160,7 @@ impl Table {
     }
 
     /// The rows for which `keep` is true.
-    pub(crate) fn filter(&self, keep: impl Fn(usize) -> bool) -> Result<Self, Problem> {
+    pub fn filter(&self, keep: impl Fn(usize) -> bool) -> Result<Self, Problem> {
         let mask: BooleanArray = (0..self.len()).map(|row| Some(keep(row))).collect();
         let batch = filter_record_batch(&self.batch, &mask);
         Ok(Self { batch: batch.map_err(|error| Problem::new(ErrorKind::Internal, error.to_string()))? })

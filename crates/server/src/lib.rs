@@ -8,4 +8,4 @@ pub mod api;
 pub mod pages;
 pub mod platform;
 
-pub use platform::{Clock, IngestLimits, Options, Platform, Replica, open_archive};
+pub use platform::{Clock, IngestLimits, Offline, Options, Platform, Replica, open_archive};

@@ -5,6 +5,11 @@ use std::hint::black_box;
 use steersman_stats::distance::jensen_shannon;
 use steersman_stats::profile::{Bins, CategoricalProfile, NumericProfile, TimeProfile};
 
+/// A column of flags is profiled as one of two categories.
+fn flags() -> Vec<String> {
+    (0..100_000u64).map(|row| (row % 3 == 0).to_string()).collect()
+}
+
 fn profile(criterion: &mut Criterion) {
     let values: Vec<f64> = (0..100_000u64).map(|row| ((row * 7_919) % 10_007) as f64).collect();
     let bins = Bins::quantiles(&values, 10).expect("there are values");
@@ -25,7 +30,18 @@ fn profile(criterion: &mut Criterion) {
             black_box(profile.count)
         });
     });
-    group.bench_function("time_update", |bencher| {
+    let sentences: Vec<String> =
+        (0..100_000u64).map(|row| format!("sentence number {row} of many")).collect();
+    for (kind, values) in [("text_update", &sentences), ("boolean_update", &flags())] {
+        group.bench_function(kind, |bencher| {
+            bencher.iter(|| {
+                let mut profile = CategoricalProfile::new().expect("valid sizes");
+                profile.update(values.iter().map(|value| Some(value.as_str())));
+                black_box(profile.count)
+            });
+        });
+    }
+    group.bench_function("datetime_update", |bencher| {
         bencher.iter(|| {
             let mut profile = TimeProfile::default();
             profile.update((0..100_000i64).map(|row| Some(black_box(row * 7_919 % 100_003))));

@@ -1,4 +1,4 @@
-//! Updates per second of each stream detector; `benches/peers/stream.py` measures River on the same streams.
+//! Updates per second of each stream detector; `benches/peers/peers.py` measures River on the same streams.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;

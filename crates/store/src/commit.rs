@@ -231,14 +231,21 @@ async fn put_rows(
     for (model, measurement) in measurements {
         let json =
             serde_json::to_string(&measurement).map_err(|error| Problem::internal(error.to_string()))?;
+        // A segment has one measurement of each monitor, about whichever column speaks most clearly.
+        let (segment, subject) = match measurement.segment {
+            Some(segment) => (segment, String::new()),
+            None => (String::new(), measurement.column),
+        };
         on!(&mut *transaction, transaction => {
             sqlx::query(
-                "INSERT INTO measurements (model, monitor, subject, start, measurement) VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (model, monitor, start, subject) DO UPDATE SET measurement = excluded.measurement",
+                "INSERT INTO measurements (model, monitor, segment, subject, start, measurement)
+                 VALUES ($1, $2, $3, $4, $5, $6)
+                 ON CONFLICT (model, monitor, segment, start, subject) DO UPDATE SET measurement = excluded.measurement",
             )
             .bind(model.as_str().to_owned())
             .bind(measurement.monitor.as_str())
-            .bind(measurement.column)
+            .bind(segment)
+            .bind(subject)
             .bind(micros(measurement.window.start))
             .bind(json)
             .execute(&mut **transaction)

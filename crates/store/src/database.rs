@@ -58,8 +58,8 @@ impl Pool {
             Database::Postgres(url) => Self::Postgres(postgres(url, section).await?),
         };
         match &pool {
-            Self::Sqlite(pool) => migrate(pool, &SQLITE).await?,
-            Self::Postgres(pool) => migrate(pool, &POSTGRES).await?,
+            Self::Sqlite(pool) => migrate(pool, SQLITE).await?,
+            Self::Postgres(pool) => migrate(pool, POSTGRES).await?,
         }
         Ok(pool)
     }
@@ -113,12 +113,14 @@ impl Transaction {
 /// Migrations, by version. One that was released is never edited.
 type Migrations = [(i64, &'static str, &'static str)];
 
-const SQLITE: [(i64, &str, &str); 2] = [
+const SQLITE: &Migrations = &[
     (1, "ledger and telemetry", include_str!("../migrations/sqlite/1_ledger_and_telemetry.sql")),
+    (2, "segments", include_str!("../migrations/sqlite/2_segments.sql")),
     (3, "segments of records", include_str!("../migrations/sqlite/3_record_segments.sql")),
 ];
-const POSTGRES: [(i64, &str, &str); 2] = [
+const POSTGRES: &Migrations = &[
     (1, "ledger and telemetry", include_str!("../migrations/postgres/1_ledger_and_telemetry.sql")),
+    (2, "segments", include_str!("../migrations/postgres/2_segments.sql")),
     (3, "segments of records", include_str!("../migrations/postgres/3_record_segments.sql")),
 ];
 

@@ -52,22 +52,43 @@ impl Store {
         .map_err(problem)
     }
 
-    /// Measurements of a model, newest window first.
+    /// Measurements of all records of a model, newest window first.
     pub async fn measurements(
         &self,
         model: &ModelName,
         query: &MeasurementQuery,
     ) -> Result<Vec<Measurement>, Problem> {
+        self.measured(model, query, Some("")).await
+    }
+
+    /// Measurements of one segment of a model, or of all its segments, newest window first.
+    pub async fn segment_measurements(
+        &self,
+        model: &ModelName,
+        segment: Option<&str>,
+        query: &MeasurementQuery,
+    ) -> Result<Vec<Measurement>, Problem> {
+        self.measured(model, query, segment).await
+    }
+
+    async fn measured(
+        &self,
+        model: &ModelName,
+        query: &MeasurementQuery,
+        segment: Option<&str>,
+    ) -> Result<Vec<Measurement>, Problem> {
         let rows: Vec<String> = on!(&self.inner.pool, pool => {
             sqlx::query_scalar(
                 "SELECT measurement FROM measurements
                  WHERE model = $1 AND ($2 IS NULL OR monitor = $2) AND start >= $3
-                 ORDER BY start DESC, monitor, subject LIMIT $4",
+                   AND COALESCE(segment = $5, segment <> '')
+                 ORDER BY start DESC, monitor, segment, subject LIMIT $4",
             )
             .bind(model.as_str().to_owned())
             .bind(query.monitor.map(MonitorKind::as_str))
             .bind(query.since.map_or(i64::MIN, micros))
             .bind(i64::from(query.limit))
+            .bind(segment.map(str::to_owned))
             .fetch_all(pool)
             .await
         })

@@ -9,6 +9,7 @@
 //! it is being looked at. After `NEW_NORMAL` windows they follow again.
 
 use crate::measure::{Evidence, Finding};
+use crate::monitor::{another_serves, signal_id};
 use crate::reference::Levels;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,13 +63,20 @@ impl JointMemory {
         if self.champion == champion {
             return Vec::new();
         }
+        self.restart(model, champion, window, &another_serves(champion))
+    }
+
+    /// Begins anew; open signals are cleared for this reason.
+    pub(crate) fn restart(
+        &mut self,
+        model: &ModelName,
+        champion: Option<Version>,
+        window: Window,
+        why: &str,
+    ) -> Vec<Fact> {
         let signals = std::mem::take(&mut self.signals);
         *self = Self::new(champion);
-        let serves = champion.map_or("another version".to_owned(), |version| version.to_string());
-        let explanation =
-            format!("{serves} serves now, and windows are compared with what it was trained on");
-        let clear = |open: Open| cleared(model, open, window, explanation.clone());
-        signals.into_iter().map(clear).collect()
+        signals.into_iter().map(|open| cleared(model, open, window, why.to_owned())).collect()
     }
 
     /// Whether the forecasts of a column follow the window that is over.
@@ -79,16 +87,18 @@ impl JointMemory {
     }
 
     /// Takes the findings of a window in: sets which are alarming, and says which signals go off or are over. `columns` are
-    /// all that are watched, in the same order every time.
+    /// all that are watched, in the same order every time. Each column had so many `tests` at least: those that found nothing
+    /// to speak of have no finding, but they were made, and count as a p-value of 1.
     pub fn observe(
         &mut self,
         model: &ModelName,
         findings: &mut [&mut Finding],
         columns: Vec<String>,
+        tests: usize,
         alpha: f64,
         window: Window,
     ) -> Vec<Fact> {
-        let Some(verdict) = self.weigh(findings, columns, alpha) else { return Vec::new() };
+        let Some(verdict) = self.weigh(findings, columns, tests, alpha) else { return Vec::new() };
         let mut facts = Vec::new();
         let named: Vec<&str> = verdict
             .columns
@@ -128,7 +138,13 @@ impl JointMemory {
         facts
     }
 
-    fn weigh(&mut self, findings: &[&mut Finding], columns: Vec<String>, alpha: f64) -> Option<JointVerdict> {
+    fn weigh(
+        &mut self,
+        findings: &[&mut Finding],
+        columns: Vec<String>,
+        tests: usize,
+        alpha: f64,
+    ) -> Option<JointVerdict> {
         if self.columns != columns || self.alpha != alpha || self.detector.is_none() {
             self.detector = JointDetector::new(alpha, columns.len()).ok();
             (self.columns, self.alpha) = (columns, alpha);
@@ -139,8 +155,12 @@ impl JointMemory {
                 aspects.entry(&found.measurement.column).or_default().extend(own);
             }
         }
-        let evidence: Vec<Vec<AspectEvidence>> =
-            self.columns.iter().map(|name| aspects.remove(name.as_str()).unwrap_or_default()).collect();
+        let of = |name: &String| {
+            let mut own = aspects.remove(name.as_str()).unwrap_or_default();
+            own.resize(own.len().max(tests), AspectEvidence { p_value: 1.0, matters: false });
+            own
+        };
+        let evidence: Vec<Vec<AspectEvidence>> = self.columns.iter().map(of).collect();
         self.detector.as_mut()?.observe(&evidence).ok()
     }
 
@@ -178,8 +198,7 @@ fn raise(model: &ModelName, found: &[&Finding], verdict: &JointVerdict, alpha: f
     measurement.alarming = true;
     measurement.details.insert("evidence".to_owned(), verdict.log_m);
     measurement.details.insert("conclusive".to_owned(), -alpha.ln());
-    let (monitor, start) = (measurement.monitor, measurement.window.start.to_string());
-    let signal = SignalId::derive(&[model.as_str(), monitor.as_str(), &measurement.column, &start]);
+    let (monitor, signal) = (measurement.monitor, signal_id(model, &measurement));
     let columns: Vec<String> = found.iter().map(|found| found.measurement.column.clone()).collect();
     let together = match &columns[1..] {
         [] => String::new(),

@@ -6,6 +6,10 @@
 //! - [`measure`]: the findings of one window. Pure.
 //! - [`monitor`]: evidence over windows of one monitor, and when it becomes a signal. Pure.
 //! - [`joint`]: evidence over windows of all columns together. Pure.
+//! - [`operation`]: traffic, failed calls, latency and cost. Pure.
+//! - `together`: all features together, how they hang together. Pure.
+//! - [`quality`]: what is wrong with the data themselves, and what did not get in. Pure.
+//! - [`segments`]: the same within declared segments, and where the model is weak. Pure.
 //! - [`tune`]: monitor and retrain policies replayed on labelled history.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
@@ -16,7 +20,11 @@ pub mod joint;
 mod maturity;
 pub mod measure;
 pub mod monitor;
+pub mod operation;
+pub mod quality;
 pub mod reference;
+pub mod segments;
+mod together;
 pub mod tune;
 pub mod watcher;
 

@@ -1,32 +1,27 @@
 //! The findings of one window: measurements with their ranges, and the evidence that each carries. Pure.
 
 use crate::expected::Expected;
-use crate::reference::{
-    Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, range, watched, wide,
-};
+use crate::quality::Seen;
+use crate::reference::{Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, watched};
+use crate::together::Values;
 use std::collections::BTreeMap;
 use steersman_domain::measurement::Reading;
 use steersman_domain::schema::Column;
 use steersman_domain::spec::Metric;
 use steersman_domain::{Measurement, ModelSpec, MonitorKind, Schema, Task, Window};
 use steersman_records::Table;
-use steersman_stats::calibration::{
-    Aspect, AspectEvidence, ColumnJudgement, ColumnWindow, Floors, Judgement, WindowValue,
-};
+use steersman_stats::calibration::{Aspect, AspectEvidence, ColumnJudgement, ColumnWindow, Judgement};
 use steersman_stats::detector::calibrate;
 use steersman_stats::distance::{cramers_v, hellinger, jensen_shannon, l_infinity, psi};
 use steersman_stats::harm::{CellLoss, marginal_shift};
-use steersman_stats::interval::{Interval, wilson};
+use steersman_stats::interval::Interval;
 use steersman_stats::metric;
-use steersman_stats::profile::{ColumnProfile, NumericProfile};
-use steersman_stats::sequential::RateProcess;
+use steersman_stats::profile::ColumnProfile;
 
 /// Fewer rows than this say nothing about a distribution.
-const LEAST_ROWS: u64 = 20;
+pub(crate) const LEAST_ROWS: u64 = 20;
 /// Fewer labels than this say nothing about performance.
 pub const LEAST_LABELS: usize = 20;
-/// Rates of failed calls up to this are ordinary.
-const ORDINARY_RATE: f64 = 0.01;
 
 /// The loss of one prediction: squared error of a probability, absolute error of a number.
 pub fn loss(task: Task, output: f64, label: f64) -> f64 {
@@ -67,11 +62,14 @@ pub struct Measured {
     pub profiles: BTreeMap<String, ColumnProfile>,
     /// What the forecasts follow, by column.
     pub(crate) windows: BTreeMap<String, ColumnWindow>,
+    /// What the forecasts of all features together follow.
+    pub(crate) together: Values,
     /// Findings.
     pub findings: Vec<Finding>,
 }
 
-fn finding(
+/// A finding that says nothing yet.
+pub(crate) fn finding(
     monitor: MonitorKind,
     column: &str,
     metric: &str,
@@ -82,6 +80,7 @@ fn finding(
     let measurement = Measurement {
         monitor,
         column: column.to_owned(),
+        segment: None,
         metric: metric.to_owned(),
         window,
         revision: 0,
@@ -100,7 +99,7 @@ fn finding(
 pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, table: &Table) -> Measured {
     let rows = table.len() as u64;
     let (mut profiles, mut windows) = (BTreeMap::new(), BTreeMap::new());
-    let mut findings = vec![volume(reference, window, rows), errors(window, table), latency(window, table)];
+    let mut findings = Vec::new();
     for column in watched(schema) {
         let Some(learnt) = reference.columns.get(&column.name) else { continue };
         let cells = Cells::of(column, table);
@@ -108,62 +107,27 @@ pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, ta
         let own = learnt.window(&cells, 0..table.len(), reference.season(window));
         let judged = learnt.ordinary.as_ref().and_then(|ordinary| ordinary.judge(&own).ok());
         findings.push(drift(&column.name, learnt, &profile, judged.as_ref(), window));
-        findings.extend(missing(&column.name, &learnt.profile, &profile, judged.as_ref(), window));
-        findings.extend(strange(&column.name, learnt, &profile, &cells, window));
+        let seen = Seen { name: &column.name, learnt, profile: &profile, cells: &cells, window };
+        findings.extend(seen.findings(&reference.quality, judged.as_ref()));
         profiles.insert(column.name.clone(), profile);
         if rows >= LEAST_ROWS {
             windows.insert(column.name.clone(), own);
         }
     }
-    Measured { profiles, windows, findings }
-}
-
-fn volume(reference: &ReferenceProfile, window: Window, rows: u64) -> Finding {
-    let mut found = finding(MonitorKind::Volume, "", "records", window, rows, Reading::of(rows as f64));
-    let volumes: Vec<f64> = reference.volumes.iter().map(|&rows| rows as f64).collect();
-    found.measurement.ordinary = range(&volumes);
-    found.measurement.explanation = format!("{rows} records");
-    found
-}
-
-fn errors(window: Window, table: &Table) -> Finding {
-    let statuses: Vec<f64> = table.numbers("status").into_iter().flatten().collect();
-    let failed = statuses.iter().filter(|&&status| status == 0.0 || status >= 500.0).count() as u64;
-    let calls = statuses.len() as u64;
-    let reading = match wilson(failed, calls) {
-        Ok(share) => Reading::between(share.value, Some(share.low), Some(share.high)),
-        Err(_) => Reading::NotComputable { reason: "no record says how its call ended".to_owned() },
+    let together = match &reference.together {
+        Some(learnt) => {
+            let moved: Vec<String> = findings
+                .iter()
+                .filter(|found| found.matters && !found.measurement.column.is_empty())
+                .map(|found| found.measurement.column.clone())
+                .collect();
+            let (values, found) = learnt.judge(table, window, reference.season(window), &moved);
+            findings.push(found);
+            values
+        }
+        None => Values::new(),
     };
-    let mut found = finding(MonitorKind::Errors, "", "failed_share", window, calls, reading);
-    found.measurement.ordinary = Some((0.0, ORDINARY_RATE));
-    found.measurement.explanation = format!("{failed} of {calls} calls failed");
-    found.evidence = Evidence::LogE(rate_evidence(failed, calls));
-    found.matters = failed as f64 > ORDINARY_RATE * calls as f64;
-    found
-}
-
-/// Evidence that a rate is above what is ordinary.
-fn rate_evidence(hits: u64, count: u64) -> f64 {
-    let mut process = RateProcess::above(ORDINARY_RATE);
-    (0..count).for_each(|trial| process.observe(trial < hits));
-    process.log_e()
-}
-
-fn latency(window: Window, table: &Table) -> Finding {
-    let mut latencies: Vec<f64> = table.numbers("latency_ms").into_iter().flatten().collect();
-    latencies.sort_by(f64::total_cmp);
-    let quantile = |share: f64| latencies[((share * latencies.len() as f64).ceil() as usize).max(1) - 1];
-    let reading = match latencies.is_empty() {
-        true => Reading::NotComputable { reason: "no record has a latency".to_owned() },
-        false => Reading::of(quantile(0.99)),
-    };
-    let mut found = finding(MonitorKind::Latency, "", "p99_ms", window, latencies.len() as u64, reading);
-    if !latencies.is_empty() {
-        found.measurement.details.insert("p50_ms".to_owned(), quantile(0.5));
-        found.measurement.details.insert("p90_ms".to_owned(), quantile(0.9));
-        found.measurement.explanation = format!("half of the calls took less than {:.1} ms", quantile(0.5));
-    }
-    found
+    Measured { profiles, windows, together, findings }
 }
 
 fn drift(
@@ -265,86 +229,6 @@ fn moved(before: &ColumnProfile, now: &ColumnProfile) -> String {
     }
 }
 
-fn missing(
-    name: &str,
-    before: &ColumnProfile,
-    now: &ColumnProfile,
-    judged: Option<&ColumnJudgement>,
-    window: Window,
-) -> Option<Finding> {
-    if before.missing() == 0 && now.missing() == 0 {
-        return None;
-    }
-    let share = wilson(now.missing(), now.rows()).ok()?;
-    let reading = Reading::between(share.value, Some(share.low), Some(share.high));
-    let mut found = finding(MonitorKind::Missing, name, "missing_share", window, now.rows(), reading);
-    let usual = wilson(before.missing(), before.rows()).ok()?;
-    found.measurement.explanation = format!(
-        "{:.1} % of `{name}` is missing, {:.1} % in the reference",
-        100.0 * share.value,
-        100.0 * usual.value
-    );
-    let aspect = judged?.aspects.iter().find(|(aspect, ..)| *aspect == Aspect::Missing);
-    if let Some((_, judged, matters)) = aspect.filter(|_| now.rows() >= LEAST_ROWS) {
-        found.matters = *matters;
-        shares(&mut found, judged);
-    }
-    Some(found)
-}
-
-/// Values that the reference has nothing like: categories that it does not have, numbers far outside its range.
-fn strange(
-    name: &str,
-    learnt: &ReferenceColumn,
-    now: &ColumnProfile,
-    cells: &Cells,
-    window: Window,
-) -> Option<Finding> {
-    let (monitor, metric, hits, count) = match (&learnt.profile, now, cells) {
-        (ColumnProfile::Categorical(before), ColumnProfile::Categorical(now), _) => {
-            (MonitorKind::Unseen, "unseen_share", now.cells(before).last().copied()?, now.count)
-        }
-        (ColumnProfile::Numeric(before), ColumnProfile::Numeric(now), Cells::Numbers(values)) => {
-            let (low, high) = wide(before.min?, before.max?);
-            let known = values.iter().flatten().filter(|value| value.is_finite());
-            let outside = known.filter(|value| **value < low || **value > high).count() as u64;
-            (MonitorKind::Range, "outside_share", outside, now.count)
-        }
-        _ => return None,
-    };
-    let share = wilson(hits, count).ok().filter(|_| hits > 0)?;
-    let reading = Reading::between(share.value, Some(share.low), Some(share.high));
-    let mut found = finding(monitor, name, metric, window, count, reading);
-    let percent = 100.0 * share.value;
-    found.measurement.explanation = match (&learnt.profile, now) {
-        (ColumnProfile::Numeric(before), ColumnProfile::Numeric(now)) => {
-            let ends = |profile: &NumericProfile| (profile.min.unwrap_or(0.0), profile.max.unwrap_or(0.0));
-            let ((low, high), (least, most)) = (ends(before), ends(now));
-            format!(
-                "{percent:.1} % of `{name}` are far outside the reference's {low:.3} to {high:.3}; they reach from {least:.3} to {most:.3}"
-            )
-        }
-        _ => format!("{percent:.1} % of `{name}` are categories that the reference does not have"),
-    };
-    let value = WindowValue::missing(hits, count).ok().filter(|_| count >= LEAST_ROWS);
-    if let (Some(value), Some(ordinary)) = (value, &learnt.strange)
-        && let Ok(judged) = ordinary.judge(&value)
-    {
-        found.matters = Floors::default().window_matters(Aspect::Missing, &value, &judged, 0.0);
-        shares(&mut found, &judged);
-    }
-    Some(found)
-}
-
-/// Takes what is said about a share into its finding.
-fn shares(found: &mut Finding, judged: &Judgement) {
-    let share = |value: f64| value.clamp(0.0, std::f64::consts::FRAC_PI_2).sin().powi(2);
-    found.measurement.ordinary = Some((share(judged.low), share(judged.high)));
-    found.measurement.details.insert("p_value".to_owned(), judged.p_value);
-    found.evidence =
-        Evidence::Aspects(vec![AspectEvidence { p_value: judged.p_value, matters: found.matters }]);
-}
-
 /// What performance is weighed against.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossLimit {
@@ -352,6 +236,12 @@ pub struct LossLimit {
     pub limit: f64,
     /// The loss that counts as 1.
     pub scale: f64,
+}
+
+/// How much more loss is accepted than `value`: the drop that the spec allows, or a tenth where it names none in this unit.
+pub(crate) fn tolerance(spec: &ModelSpec, value: f64) -> f64 {
+    let in_units_of_loss = matches!(spec.metric(), Metric::Brier | Metric::Mae);
+    spec.watch.performance.drop.filter(|_| in_units_of_loss).unwrap_or(0.1 * value)
 }
 
 /// Says of a column that drifted what its shift alone is expected to do to the loss: by the losses that the champion had in

@@ -7,7 +7,7 @@
 use crate::joint::QUIET_WINDOWS;
 use crate::measure::{Evidence, Finding};
 use serde::{Deserialize, Serialize};
-use steersman_domain::{Fact, ModelName, MonitorKind, SignalId, Version, Window};
+use steersman_domain::{Fact, Measurement, ModelName, MonitorKind, SignalId, Version, Window};
 use steersman_stats::detector::{Detector, HarmDetector};
 
 /// What a monitor remembers from window to window.
@@ -22,16 +22,39 @@ pub struct Memory {
 }
 
 /// The share of a false-alarm budget `alpha` that one monitor may use. Performance has one half. Of the other half, one
-/// half goes to drift and missing values of all columns together, a quarter to the quality of the data of all columns
-/// together, an eighth to the estimate before the labels, and an eighth to operation, divided among its three monitors.
+/// half goes to the inputs: three quarters of it to drift and missing values of all columns, a quarter to how the features
+/// hang together. A quarter goes to the quality of the data of all columns together, an eighth to the estimate before the
+/// labels, and an eighth to operation, divided among its four monitors.
 pub fn share(alpha: f64, monitor: MonitorKind) -> f64 {
     match monitor {
         MonitorKind::Performance => alpha / 2.0,
-        MonitorKind::Drift | MonitorKind::Missing => alpha / 4.0,
-        MonitorKind::Unseen | MonitorKind::Range => alpha / 8.0,
+        MonitorKind::Drift | MonitorKind::Missing => 3.0 * alpha / 16.0,
+        MonitorKind::Joint => alpha / 16.0,
+        MonitorKind::Unseen
+        | MonitorKind::Range
+        | MonitorKind::Constant
+        | MonitorKind::Stale
+        | MonitorKind::Duplicates
+        | MonitorKind::Types
+        | MonitorKind::Schema => alpha / 8.0,
         MonitorKind::Estimate => alpha / 16.0,
-        MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency => alpha / 48.0,
+        MonitorKind::Volume | MonitorKind::Errors | MonitorKind::Latency | MonitorKind::Cost => alpha / 64.0,
+        MonitorKind::Weak => 0.0,
     }
+}
+
+/// Why signals are cleared when the champion changes.
+pub(crate) fn another_serves(champion: Option<Version>) -> String {
+    let serves = champion.map_or("another version".to_owned(), |version| version.to_string());
+    format!("{serves} serves now, and windows are compared with what it was trained on")
+}
+
+/// The id of a signal about a measurement.
+pub(crate) fn signal_id(model: &ModelName, measurement: &Measurement) -> SignalId {
+    let start = measurement.window.start.to_string();
+    let mut causes = vec![model.as_str(), measurement.monitor.as_str(), &measurement.column, &start];
+    causes.extend(measurement.segment.as_deref());
+    SignalId::derive(&causes)
 }
 
 impl Memory {
@@ -50,14 +73,24 @@ impl Memory {
         if self.champion == champion {
             return None;
         }
+        self.restart(model, champion, window, &another_serves(champion))
+    }
+
+    /// Begins anew; an open signal is cleared for this reason.
+    pub(crate) fn restart(
+        &mut self,
+        model: &ModelName,
+        champion: Option<Version>,
+        window: Window,
+        why: &str,
+    ) -> Option<Fact> {
         let signal = self.signal.take();
         *self = Self::new(champion);
-        let serves = champion.map_or("another version".to_owned(), |version| version.to_string());
         signal.map(|signal| Fact::SignalCleared {
             model: model.clone(),
             signal,
             window,
-            explanation: format!("{serves} serves now, and windows are compared with what it was trained on"),
+            explanation: why.to_owned(),
         })
     }
 
@@ -102,9 +135,7 @@ impl Memory {
 
     fn raise(&mut self, model: &ModelName, finding: &Finding) -> Fact {
         let measurement = &finding.measurement;
-        let monitor = measurement.monitor.as_str();
-        let start = measurement.window.start.to_string();
-        let signal = SignalId::derive(&[model.as_str(), monitor, &measurement.column, &start]);
+        let signal = signal_id(model, measurement);
         self.signal = Some(signal.clone());
         self.quiet = 0;
         Fact::SignalRaised {
@@ -137,14 +168,15 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use steersman_domain::Period;
     use steersman_domain::measurement::Reading;
-    use steersman_domain::{Measurement, Period};
 
     fn finding(day: i64, log_e: f64, matters: bool) -> Finding {
         let at = steersman_domain::time::from_micros(day * 86_400_000_000);
         let measurement = Measurement {
             monitor: MonitorKind::Drift,
             column: "temp".to_owned(),
+            segment: None,
             metric: "jensen_shannon".to_owned(),
             window: Window::holding(at, Period::from_days(1)),
             revision: 0,

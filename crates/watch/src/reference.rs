@@ -1,15 +1,19 @@
 //! What is ordinary: profiles of the reference, and what its own windows say about its columns.
 
+use crate::operation::{Arrivals, Steps};
+use crate::quality::{Usual, wide};
+use crate::segments::{self, Segment};
+use crate::together::Together;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use steersman_domain::schema::{Column, ColumnKind};
+use steersman_domain::spec::{ColumnQuality, QualitySection};
 use steersman_domain::time::micros;
 use steersman_domain::{ModelSpec, Period, Schema, Task, Window};
 use steersman_records::Table;
 use steersman_records::reference::Reference;
 use steersman_stats::StatsError;
-use steersman_stats::calibration::{
-    Aspect, ColumnOrdinary, ColumnWindow, Floors, Level, Ordinary, WindowValue,
-};
+use steersman_stats::calibration::{Aspect, ColumnOrdinary, ColumnWindow, Floors, Level};
 use steersman_stats::interval::{Interval, mean_interval};
 use steersman_stats::profile::{Bins, CategoricalProfile, ColumnProfile, NumericProfile};
 
@@ -34,12 +38,18 @@ pub(crate) type Levels = BTreeMap<String, BTreeMap<Aspect, Level>>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReferenceProfile {
     pub(crate) columns: BTreeMap<String, ReferenceColumn>,
-    /// Rows in each window of the reference, rising.
-    pub(crate) volumes: Vec<u64>,
+    /// All features together; none of a reference that is too small.
+    pub(crate) together: Option<Together>,
+    /// When its rows came.
+    pub(crate) arrivals: Arrivals,
     /// The mean loss of the predictions in the reference, where it has them.
     pub(crate) loss: Option<Interval>,
     /// Its last row.
     pub(crate) to: jiff::Timestamp,
+    /// What the spec says about the quality of the data.
+    pub(crate) quality: QualitySection,
+    /// What is ordinary within the declared segments.
+    pub(crate) segments: Arc<Vec<Segment>>,
     seasons: Seasons,
 }
 
@@ -51,9 +61,8 @@ pub(crate) struct ReferenceColumn {
     clip: (f64, f64),
     /// What its windows ordinarily say; none of a reference that is too small.
     pub(crate) ordinary: Option<ColumnOrdinary>,
-    /// The share of a window's values that nothing else in the reference is like: categories that no other window has,
-    /// numbers far outside the range of all others.
-    pub(crate) strange: Option<Ordinary>,
+    /// What is ordinary about the quality of its values.
+    pub(crate) quality: Usual,
 }
 
 /// Which windows are alike by the clock.
@@ -104,7 +113,19 @@ impl ReferenceProfile {
     /// of them, because it is short or one batch, is cut into pieces: in order of time where its rows have different
     /// times, otherwise by dealing its rows out.
     pub fn learn(spec: &ModelSpec, reference: &Reference) -> Self {
-        let table = &reference.table;
+        let (mut learnt, windows) = Self::with_windows(spec, &reference.schema, &reference.table);
+        learnt.together = Together::learn(&reference.schema, &reference.table, &windows);
+        learnt.segments = Arc::new(segments::learn(spec, &reference.schema, &reference.table));
+        learnt
+    }
+
+    /// The same of some rows of a reference, without segments and column by column.
+    pub(crate) fn of_rows(spec: &ModelSpec, schema: &Schema, table: &Table) -> Self {
+        Self::with_windows(spec, schema, table).0
+    }
+
+    /// What is ordinary, and the rows of the windows that it was learnt from, each with its season.
+    fn with_windows(spec: &ModelSpec, schema: &Schema, table: &Table) -> (Self, Vec<(usize, Vec<usize>)>) {
         let times = table.times("time");
         let mut blocks: BTreeMap<Window, Vec<usize>> = BTreeMap::new();
         for (row, time) in times.iter().enumerate() {
@@ -114,8 +135,6 @@ impl ReferenceProfile {
         }
         let blocks: Vec<(Window, Vec<usize>)> =
             blocks.into_iter().filter(|(_, rows)| rows.len() >= LEAST_ROWS).collect();
-        let mut volumes: Vec<u64> = blocks.iter().map(|(_, rows)| rows.len() as u64).collect();
-        volumes.sort_unstable();
         let (seasons, windows) = match blocks.len() >= LEAST_WINDOWS {
             true => {
                 let seasons = Seasons::learn(spec.watch.window, &blocks);
@@ -123,14 +142,19 @@ impl ReferenceProfile {
             }
             false => (Seasons::None, pieces(&times)),
         };
+        let quality = spec.watch.quality.clone();
         let mut columns = BTreeMap::new();
-        for column in watched(&reference.schema) {
-            if let Some(learnt) = learn_column(column, table, &windows) {
+        for column in watched(schema) {
+            let rules = quality.columns.get(&column.name);
+            if let Some(learnt) = learn_column(column, table, &windows, rules) {
                 columns.insert(column.name.clone(), learnt);
             }
         }
-        let loss = loss(spec, &reference.schema, table);
-        Self { columns, volumes, loss, to: reference.to, seasons }
+        let loss = loss(spec, schema, table);
+        let to = times.iter().flatten().max().copied().unwrap_or_default();
+        let arrivals = Arrivals::of(&times, Steps::of(spec.watch.window));
+        let (together, segments) = (None, Arc::default());
+        (Self { columns, together, arrivals, loss, to, quality, segments, seasons }, windows)
     }
 
     /// The season of a window.
@@ -195,62 +219,22 @@ pub(crate) fn watched(schema: &Schema) -> impl Iterator<Item = &Column> {
     schema.features.iter().chain(std::iter::once(&schema.prediction))
 }
 
-fn learn_column(column: &Column, table: &Table, rows: &[(usize, Vec<usize>)]) -> Option<ReferenceColumn> {
+fn learn_column(
+    column: &Column,
+    table: &Table,
+    rows: &[(usize, Vec<usize>)],
+    rules: Option<&ColumnQuality>,
+) -> Option<ReferenceColumn> {
     let cells = Cells::of(column, table);
     let mut profile = cells.empty_profile().ok()?;
     cells.update(&mut profile);
-    let mut learnt = ReferenceColumn { profile, clip: cells.clip(), ordinary: None, strange: None };
+    let quality = Usual::default();
+    let mut learnt = ReferenceColumn { profile, clip: cells.clip(), ordinary: None, quality };
     let windows: Vec<ColumnWindow> =
         rows.iter().map(|(season, rows)| learnt.window(&cells, rows.iter().copied(), *season)).collect();
     learnt.ordinary = ColumnOrdinary::learn(&windows, Floors::default()).ok();
-    let strange = match &cells {
-        Cells::Texts(_) => only_here(&windows),
-        Cells::Numbers(values) => beyond_others(values, rows),
-    };
-    let values = strange.into_iter().filter_map(|(hits, count)| WindowValue::missing(hits, count).ok());
-    learnt.strange = Ordinary::learn(&values.collect::<Vec<_>>(), Aspect::Missing).ok();
+    learnt.quality = Usual::learn(&cells, &windows, rows, rules);
     Some(learnt)
-}
-
-/// A range, extended by its own width on both sides: seasons and storms go beyond the edge, other units far beyond.
-pub(crate) fn wide(low: f64, high: f64) -> (f64, f64) {
-    (2.0 * low - high, 2.0 * high - low)
-}
-
-/// In each window, values of categories that no other window has, and all values.
-fn only_here(windows: &[ColumnWindow]) -> Vec<(u64, u64)> {
-    let places = windows.first().map_or(0, |window| window.cells.len());
-    let alone: Vec<bool> =
-        (0..places).map(|place| windows.iter().filter(|own| own.cells[place] > 0).count() == 1).collect();
-    let of = |window: &ColumnWindow| {
-        let counts = window.cells.iter().zip(&alone).filter(|(_, alone)| **alone);
-        (counts.map(|(count, _)| count).sum(), window.cells.iter().sum())
-    };
-    windows.iter().map(of).collect()
-}
-
-/// In each window, numbers far outside the range of all other windows, and all numbers.
-fn beyond_others(values: &[Option<f64>], windows: &[(usize, Vec<usize>)]) -> Vec<(u64, u64)> {
-    let finite = |rows: &[usize]| -> Vec<f64> {
-        rows.iter().filter_map(|&row| values[row]).filter(|value| value.is_finite()).collect()
-    };
-    let windows: Vec<Vec<f64>> = windows.iter().map(|(_, rows)| finite(rows)).collect();
-    let ends = |window: &Vec<f64>| {
-        window
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
-    };
-    let ranges: Vec<(f64, f64)> = windows.iter().map(ends).collect();
-    let of = |(own, window): (usize, &Vec<f64>)| {
-        let others = ranges.iter().enumerate().filter(|(other, _)| *other != own).map(|(_, range)| range);
-        let (low, high) = others.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), range| {
-            (low.min(range.0), high.max(range.1))
-        });
-        let (low, high) = wide(low, high);
-        let outside = window.iter().filter(|value| **value < low || **value > high).count();
-        (outside as u64, window.len() as u64)
-    };
-    windows.iter().enumerate().map(of).collect()
 }
 
 fn loss(spec: &ModelSpec, schema: &Schema, table: &Table) -> Option<Interval> {

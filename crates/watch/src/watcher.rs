@@ -7,16 +7,20 @@
 use crate::expected::Expected;
 use crate::joint::JointMemory;
 use crate::maturity::Maturity;
-use crate::measure::{Finding, LossLimit, Measured, charge, correct, estimated, measure, performance};
+use crate::measure::{
+    Finding, LossLimit, Measured, charge, correct, estimated, measure, performance, tolerance,
+};
 use crate::monitor::{Memory, share};
+use crate::operation::{Load, Operation, Setting, Steps, silence};
+use crate::quality::{self, Intake, NotTaken, Tally};
 use crate::reference::{ReferenceProfile, watched};
+use crate::segments::{self, SegmentMemory, Turn};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use steersman_domain::spec::Metric;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steersman_domain::time::from_micros;
 use steersman_domain::{
-    Actor, Fact, ModelName, ModelSpec, MonitorKind, Period, Problem, Schema, Task, Window,
+    Actor, Fact, Measurement, ModelName, ModelSpec, MonitorKind, Period, Problem, Schema, Task, Window,
 };
 use steersman_ledger::state::ModelState;
 use steersman_records::{Arms, Fresh, RecordLog, Scan, Table};
@@ -40,6 +44,13 @@ const CAUGHT_UP: usize = 60;
 /// Names of the memories of all columns together in the store.
 const INPUTS: &str = "inputs";
 const QUALITY: &str = "quality";
+const TOGETHER: &str = "together";
+/// Name of what did not get in.
+const INTAKE: &str = "intake";
+/// Name of what is remembered of operation.
+const OPERATION: &str = "operation";
+/// How the names of segments' memories begin.
+const SEGMENT: &str = "segment ";
 
 /// Watches all models.
 #[derive(Debug)]
@@ -58,6 +69,11 @@ struct Watched {
     last_event: Option<Timestamp>,
     last_arrival: Option<Timestamp>,
     labels_since: bool,
+    /// What did not get in, and how many times it changed: now, in the batch that is being written, and on disk.
+    intake: Intake,
+    changes: [u64; 3],
+    /// The numbers of the steps in which anything was received.
+    alive: BTreeSet<i64>,
     done: Done,
     staged: Option<Done>,
 }
@@ -76,7 +92,14 @@ struct Done {
     inputs: Option<JointMemory>,
     /// The quality of the data of all columns.
     quality: Option<JointMemory>,
+    /// All features together.
+    together: Option<JointMemory>,
     revised_at: Option<Timestamp>,
+    operation: Option<Operation>,
+    /// The last window of which it was said that nothing came.
+    silent: Option<Window>,
+    /// The monitors of each segment.
+    segments: BTreeMap<String, SegmentMemory>,
 }
 
 impl Watcher {
@@ -103,6 +126,7 @@ impl Watcher {
             return Ok(());
         }
         let mut done = Done::default();
+        let mut intake = Intake::default();
         for row in self.store.windows(name, Timestamp::MIN).await? {
             done.closed.insert(row.window, (row.rows, row.revision));
         }
@@ -112,9 +136,16 @@ impl Watcher {
             done.labelled.insert(measurement.window, (measurement.rows, measurement.revision));
         }
         for row in self.store.monitor_states(name).await? {
+            if let Some(segment) = row.name.strip_prefix(SEGMENT) {
+                done.segments.insert(segment.to_owned(), remembered(&row)?);
+                continue;
+            }
             match row.name.as_str() {
                 INPUTS => done.inputs = Some(remembered(&row)?),
                 QUALITY => done.quality = Some(remembered(&row)?),
+                TOGETHER => done.together = Some(remembered(&row)?),
+                INTAKE => intake = remembered(&row)?,
+                OPERATION => done.operation = Some(remembered(&row)?),
                 _ => drop(done.memories.insert(row.name.clone(), remembered(&row)?)),
             }
         }
@@ -124,9 +155,12 @@ impl Watcher {
             reference,
             window,
             seen: BTreeMap::new(),
-            last_event: None,
-            last_arrival: None,
+            last_event: intake.last.map(|(at, _)| at),
+            last_arrival: intake.last.map(|(_, came)| came),
             labels_since: false,
+            intake,
+            changes: [0; 3],
+            alive: BTreeSet::new(),
             done,
             staged: None,
         };
@@ -136,9 +170,13 @@ impl Watcher {
 
     /// Takes note of what arrived.
     pub fn note(&self, name: &ModelName, fresh: &Fresh) -> Result<(), Problem> {
-        let served = fresh.served_times()?;
+        let (served, received) = (fresh.served_times()?, fresh.received_times()?);
         let mut models = self.lock();
         let Some(watched) = models.get_mut(name) else { return Ok(()) };
+        let steps = Steps::of(watched.window);
+        let from = watched.done.operation.as_ref().and_then(Operation::next);
+        let alive = received.into_iter().map(|at| steps.number(from_micros(at)));
+        watched.alive.extend(alive.filter(|step| from.is_none_or(|from| from <= *step)));
         // Neighbours mostly lie in the same window.
         let mut current: Option<(Window, u64)> = None;
         for (time, received_at) in served {
@@ -162,10 +200,40 @@ impl Watcher {
         Ok(())
     }
 
+    /// Takes note of what did not get in: records that were refused, and the times of those whose id was there already.
+    pub fn note_refused(&self, name: &ModelName, refused: &[NotTaken], resent: &[Timestamp], now: Timestamp) {
+        let mut models = self.lock();
+        let Some(watched) = models.get_mut(name).filter(|_| !(refused.is_empty() && resent.is_empty()))
+        else {
+            return;
+        };
+        watched.intake.note(watched.window, refused, resent, watched.last_event, now);
+        watched.changes[0] += 1;
+        watched.last_event = watched.last_event.max(watched.intake.last.map(|(at, _)| at));
+        watched.last_arrival = watched.last_arrival.max(watched.intake.last.map(|(_, came)| came));
+    }
+
+    /// What did not get in, to be kept, if it changed.
+    fn intake(&self, name: &ModelName) -> Result<Option<MonitorState>, Problem> {
+        let mut models = self.lock();
+        let Some(watched) = models.get_mut(name) else { return Ok(None) };
+        // What the last turn staged is on disk by now, or is made again.
+        watched.staged = None;
+        let [now, staged, on_disk] = &mut watched.changes;
+        *staged = *now;
+        match now == on_disk {
+            true => Ok(None),
+            false => stored(name, INTAKE, &watched.intake).map(Some),
+        }
+    }
+
     /// What is due now: windows to close, performance to measure, signals to raise or clear.
     pub async fn tick(&self, name: &ModelName, model: &ModelState, now: Timestamp) -> Result<Batch, Problem> {
         let log = self.log.clone();
-        let Some(mut round) = self.round(name, model, now) else { return Ok(Batch::default()) };
+        let intake = self.intake(name)?;
+        let Some(mut round) = self.round(name, model, now) else {
+            return Ok(Batch { monitor_states: intake.into_iter().collect(), ..Batch::default() });
+        };
         let finished = tokio::task::spawn_blocking(move || {
             round.close_windows(&log)?;
             round.measure_performance(&log)?;
@@ -174,7 +242,8 @@ impl Watcher {
         let round =
             finished.await.map_err(|error| Problem::internal(format!("watching ended early: {error}")))??;
         let name = round.name.clone();
-        let (batch, done) = round.into_batch()?;
+        let (mut batch, done) = round.into_batch()?;
+        batch.monitor_states.extend(intake);
         if let Some(watched) = self.lock().get_mut(&name) {
             watched.staged = Some(done);
         }
@@ -183,9 +252,12 @@ impl Watcher {
 
     /// The batch of the last tick is on disk.
     pub fn committed(&self, name: &ModelName) {
-        if let Some(watched) = self.lock().get_mut(name)
-            && let Some(done) = watched.staged.take()
-        {
+        if let Some(watched) = self.lock().get_mut(name) {
+            watched.changes[2] = watched.changes[1];
+            let Some(done) = watched.staged.take() else { return };
+            if let Some(next) = done.operation.as_ref().and_then(Operation::next) {
+                watched.alive = watched.alive.split_off(&next);
+            }
             watched.done = done;
         }
     }
@@ -198,6 +270,9 @@ impl Watcher {
     fn round(&self, name: &ModelName, model: &ModelState, now: Timestamp) -> Option<Round> {
         let mut models = self.lock();
         let watched = models.get_mut(name)?;
+        for window in watched.intake.worth_closing() {
+            watched.seen.entry(window).or_default();
+        }
         let watermark = watermark(model.spec.watch.lateness, watched, now)?;
         let close: Vec<(Window, u64)> = watched
             .seen
@@ -225,10 +300,16 @@ impl Watcher {
             watched.labels_since = false;
         }
         label.sort();
-        if close.is_empty() && label.is_empty() {
+        let silent = silent(model.spec.watch.lateness, watched, now);
+        if close.is_empty() && label.is_empty() && silent.is_none() {
             return None;
         }
         let mut done = watched.done.clone();
+        let mut batch = Batch::default();
+        if let (Some(window), Some(last)) = (silent, watched.last_event) {
+            done.silent = Some(window);
+            batch.measurements.push((name.clone(), silence(window, last)));
+        }
         if revise {
             done.revised_at = Some(now);
         }
@@ -237,10 +318,12 @@ impl Watcher {
             reference: watched.reference.clone(),
             model: model.clone(),
             now,
+            tallies: close.iter().map(|(window, _)| (*window, watched.intake.of(*window))).collect(),
             close,
             label,
+            alive: watched.alive.clone(),
             done,
-            batch: Batch::default(),
+            batch,
         })
     }
 }
@@ -272,7 +355,16 @@ fn expected(spec: &ModelSpec, schema: &Schema, history: Option<&Table>) -> Resul
 fn watermark(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Timestamp> {
     let (last_event, last_arrival) = (watched.last_event?, watched.last_arrival?);
     let idle = lateness.after(last_arrival) <= now;
-    Some(if idle { watched.window.after(last_event) } else { lateness.before(last_event.min(now)) })
+    Some(if idle { watched.window.after(last_event).min(now) } else { lateness.before(last_event.min(now)) })
+}
+
+/// The first window after the last record, if it is over and nothing has come, neither in time nor late, and that was not
+/// said before. It is only said, not closed: records that come later still count.
+fn silent(lateness: Period, watched: &Watched, now: Timestamp) -> Option<Window> {
+    let (last_event, last_arrival) = (watched.last_event?, watched.last_arrival?);
+    let next = Window::holding(last_event, watched.window).next();
+    let idle = lateness.after(last_arrival) <= now && lateness.after(next.end) <= now;
+    Some(next).filter(|next| idle && watched.done.silent != Some(*next))
 }
 
 /// One turn of watching one model.
@@ -282,7 +374,10 @@ struct Round {
     model: ModelState,
     now: Timestamp,
     close: Vec<(Window, u64)>,
+    /// What did not get into the windows to close.
+    tallies: BTreeMap<Window, Tally>,
     label: Vec<Window>,
+    alive: BTreeSet<i64>,
     done: Done,
     batch: Batch,
 }
@@ -300,14 +395,26 @@ impl Round {
             self.ready(log, &schema, window)?;
             let table = self.table(log, window)?;
             let mut measured = measure(&self.reference, &schema, window, &table);
+            if let Some(tally) = self.tallies.get(&window) {
+                let rules = &self.model.spec.watch.quality;
+                measured.findings.extend(tally.findings(rules, table.len() as u64, window));
+            }
             let revision = self.done.closed.get(&window).map_or(0, |(_, revision)| revision + 1);
+            let operated = self.operate(window, revision, &table);
             if revision == 0 {
                 let history = self.labelled(log, window)?;
                 if let Some(history) = &history {
                     self.charge_columns(history, &schema, &mut measured);
                 }
-                self.weigh_columns(&mut measured, window);
-                let others = measured.findings.iter_mut().filter(|found| found.measurement.column.is_empty());
+                self.weigh_columns(&mut measured, &schema, window);
+                self.weigh_together(&mut measured, window);
+                let alone = |found: &&mut Finding| {
+                    let monitor = &found.measurement.monitor;
+                    found.measurement.column.is_empty()
+                        && *monitor != MonitorKind::Joint
+                        && !quality::MONITORS.contains(monitor)
+                };
+                let others = measured.findings.iter_mut().filter(alone);
                 others.for_each(|found| self.weigh(found, None));
                 if self.reigned(window) {
                     let expected = expected(&self.model.spec, &schema, history.as_ref());
@@ -318,6 +425,8 @@ impl Round {
                     measured.findings.push(found);
                 }
             }
+            measured.findings.extend(operated);
+            self.close_segments(log, &schema, window, revision, &table)?;
             for mut finding in measured.findings {
                 finding.measurement.revision = revision;
                 self.batch.measurements.push((self.name.clone(), finding.measurement));
@@ -330,28 +439,92 @@ impl Round {
         Ok(())
     }
 
+    /// How the model was used and how it ran in a window; late records are no evidence.
+    fn operate(&mut self, window: Window, revision: u32, table: &Table) -> Vec<Finding> {
+        let setting = Setting::of(&self.model.spec);
+        let load = Load::of(window, setting.steps, table, setting.cost.as_deref());
+        let operation = self.done.operation.get_or_insert_with(|| Operation::new(&setting));
+        if revision > 0 {
+            return operation.again(&setting, &load);
+        }
+        let told = operation.observe(&self.name, &setting, &load, &self.alive, &self.reference.arrivals);
+        self.write(told.facts);
+        told.findings
+    }
+
     /// Brings the forecasts to where they are before this window: where they had been, or, under another champion, where
     /// the windows between its reference and now lead them.
     fn ready(&mut self, log: &RecordLog, schema: &Schema, window: Window) -> Result<(), Problem> {
         let champion = self.model.champion();
         let inputs = self.done.inputs.get_or_insert_with(|| JointMemory::new(champion));
-        let facts = inputs.follow(&self.name, champion, window);
+        let mut facts = inputs.follow(&self.name, champion, window);
         if let Some(levels) = &inputs.levels {
             self.reference.resume(levels);
         } else {
-            let between = self
-                .done
-                .closed
-                .keys()
-                .filter(|closed| closed.start > self.reference.to && closed.end <= window.start);
-            let between: Vec<Window> = between.copied().collect();
-            for missed in between.iter().skip(between.len().saturating_sub(CAUGHT_UP)) {
-                let measured = measure(&self.reference, schema, *missed, &self.table(log, *missed)?);
+            for missed in self.missed(window) {
+                let measured = measure(&self.reference, schema, missed, &self.table(log, missed)?);
                 self.reference.follow(&measured.windows, |_| true);
+                self.reference.together.iter_mut().for_each(|learnt| learnt.follow(&measured.together));
             }
+        }
+        let together = self.done.together.get_or_insert_with(|| JointMemory::new(champion));
+        facts.extend(together.follow(&self.name, champion, window));
+        if let (Some(learnt), Some(levels)) = (&mut self.reference.together, &together.levels) {
+            learnt.resume(levels);
         }
         self.write(facts);
         Ok(())
+    }
+
+    /// The last windows between the reference and this one.
+    fn missed(&self, window: Window) -> Vec<Window> {
+        let between = |closed: &&Window| closed.start > self.reference.to && closed.end <= window.start;
+        let mut missed: Vec<Window> =
+            self.done.closed.keys().rev().filter(between).take(CAUGHT_UP).copied().collect();
+        missed.reverse();
+        missed
+    }
+
+    /// Measures the declared segments of a window.
+    fn close_segments(
+        &mut self,
+        log: &RecordLog,
+        schema: &Schema,
+        window: Window,
+        revision: u32,
+        table: &Table,
+    ) -> Result<(), Problem> {
+        let own = Arc::clone(&self.reference.segments);
+        let mut memories = std::mem::take(&mut self.done.segments);
+        let champion = self.model.champion();
+        let cleared = segments::follow(&own, &mut memories, &self.name, champion, window);
+        let behind = segments::behind(&own, &memories);
+        if !behind.is_empty() {
+            let missed = self.missed(window).into_iter();
+            let windows = missed.map(|missed| Ok((missed, self.table(log, missed)?)));
+            segments::catch_up(&own, &behind, &mut memories, champion, schema, windows)?;
+        }
+        let (found, facts) =
+            segments::close(self.turn(window, revision), &own, &mut memories, schema, table)?;
+        self.done.segments = memories;
+        self.tell(found, cleared.into_iter().chain(facts).collect());
+        Ok(())
+    }
+
+    fn turn(&self, window: Window, revision: u32) -> Turn<'_> {
+        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
+        Turn { model: &self.name, champion: self.model.champion(), budget, window, revision }
+    }
+
+    fn tell(&mut self, measurements: Vec<Measurement>, facts: Vec<Fact>) {
+        self.batch.measurements.extend(measurements.into_iter().map(|found| (self.name.clone(), found)));
+        self.write(facts);
+    }
+
+    /// What a monitor of all records may spend: its share, less what goes to segments.
+    fn alpha(&self, monitor: MonitorKind) -> f64 {
+        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
+        segments::divide(share(budget, monitor), monitor, &self.reference.segments).0
     }
 
     /// Says of the columns that drifted how much it is expected to hurt.
@@ -370,26 +543,52 @@ impl Round {
     }
 
     /// Shows what was found in the columns to the memories of all columns together.
-    fn weigh_columns(&mut self, measured: &mut Measured, window: Window) {
+    fn weigh_columns(&mut self, measured: &mut Measured, schema: &Schema, window: Window) {
         let champion = self.model.champion();
-        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
         let columns: Vec<String> = self.reference.columns.keys().cloned().collect();
         let mut facts = Vec::new();
-        for (memory, monitors) in [
-            (&mut self.done.inputs, [MonitorKind::Drift, MonitorKind::Missing].as_slice()),
-            (&mut self.done.quality, [MonitorKind::Unseen, MonitorKind::Range].as_slice()),
+        let alphas = [self.alpha(MonitorKind::Drift), self.alpha(MonitorKind::Unseen)];
+        for (memory, monitors, columns, tests, alpha) in [
+            (
+                &mut self.done.inputs,
+                [MonitorKind::Drift, MonitorKind::Missing].as_slice(),
+                columns,
+                0,
+                alphas[0],
+            ),
+            (&mut self.done.quality, &quality::MONITORS, quality::columns(schema), quality::TESTS, alphas[1]),
         ] {
             let memory = memory.get_or_insert_with(|| JointMemory::new(champion));
             facts.extend(memory.follow(&self.name, champion, window));
             let own = |found: &&mut Finding| monitors.contains(&found.measurement.monitor);
             let mut findings: Vec<&mut Finding> = measured.findings.iter_mut().filter(own).collect();
-            let alpha = monitors.first().map_or(0.0, |monitor| share(budget, *monitor));
-            facts.extend(memory.observe(&self.name, &mut findings, columns.clone(), alpha, window));
+            facts.extend(memory.observe(&self.name, &mut findings, columns, tests, alpha, window));
         }
         if let Some(inputs) = &mut self.done.inputs {
-            self.reference.follow(&measured.windows, |column| inputs.follows(column));
+            let quality = self.done.quality.as_ref();
+            let follows = |column: &str| {
+                inputs.follows(column) && quality.is_none_or(|quality| quality.follows(column))
+            };
+            self.reference.follow(&measured.windows, follows);
             inputs.levels = Some(self.reference.levels());
         }
+        self.write(facts);
+    }
+
+    /// Shows what was found in all features together to their memory.
+    fn weigh_together(&mut self, measured: &mut Measured, window: Window) {
+        let (Some(learnt), Some(memory)) = (&mut self.reference.together, &mut self.done.together) else {
+            return;
+        };
+        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
+        let own = |found: &&mut Finding| found.measurement.monitor == MonitorKind::Joint;
+        let mut findings: Vec<&mut Finding> = measured.findings.iter_mut().filter(own).collect();
+        let alpha = share(budget, MonitorKind::Joint);
+        let facts = memory.observe(&self.name, &mut findings, vec![String::new()], 0, alpha, window);
+        if memory.follows("") {
+            learnt.follow(&measured.together);
+        }
+        memory.levels = Some(learnt.levels());
         self.write(facts);
     }
 
@@ -424,12 +623,35 @@ impl Round {
             {
                 correct(&mut finding, &self.model.spec, &schema, &table, &expected);
             }
-            if revision == 0 && self.reigned(window) {
+            let weighs = revision == 0 && self.reigned(window);
+            if weighs {
+                self.find_weak(log, window, &mut finding)?;
                 self.weigh(&mut finding, limit.map(|limit| limit.limit / limit.scale));
             }
+            let own = Arc::clone(&self.reference.segments);
+            let mut memories = std::mem::take(&mut self.done.segments);
+            let turn = self.turn(window, revision);
+            let (found, facts) =
+                segments::weigh_performance(turn, &own, &mut memories, &self.model, &table, limit, weighs)?;
+            self.done.segments = memories;
+            self.tell(found, facts);
             self.done.labelled.insert(window, (finding.measurement.rows, revision));
             self.batch.measurements.push((self.name.clone(), finding.measurement));
         }
+        Ok(())
+    }
+
+    /// Looks where the champion is worst in its last labelled windows, up to this one, and says so in its performance.
+    fn find_weak(&mut self, log: &RecordLog, window: Window, finding: &mut Finding) -> Result<(), Problem> {
+        let Some(schema) = self.model.reference.as_ref().map(|reference| &reference.schema) else {
+            return Ok(());
+        };
+        let Some(labelled) = self.labelled(log, window.next())? else { return Ok(()) };
+        let weak = segments::weakest(&self.model.spec, schema, window, &labelled);
+        if let Some(words) = weak.words {
+            finding.measurement.explanation.push_str(&format!("; {words}"));
+        }
+        self.tell(weak.measurements, Vec::new());
         Ok(())
     }
 
@@ -497,8 +719,7 @@ impl Round {
         let key = measurement.monitor.to_string();
         let champion = self.model.champion();
         let window = measurement.window;
-        let budget = self.model.spec.watch.false_alarms.alpha(self.model.spec.watch.window);
-        let alpha = share(budget, measurement.monitor);
+        let alpha = self.alpha(measurement.monitor);
         let memory = self.done.memories.entry(key.clone()).or_insert_with(|| Memory::new(champion));
         let facts =
             [memory.follow(&self.name, champion, window), memory.observe(&self.name, finding, alpha, limit)];
@@ -514,15 +735,26 @@ impl Round {
             for memory in self.done.memories.values_mut() {
                 cleared.extend(memory.follow(&self.name, champion, window));
             }
-            for memory in [&mut self.done.inputs, &mut self.done.quality].into_iter().flatten() {
+            let done = &mut self.done;
+            let memories = [&mut done.inputs, &mut done.quality, &mut done.together];
+            for memory in memories.into_iter().flatten() {
                 cleared.extend(memory.follow(&self.name, champion, window));
             }
+            let own = &self.reference.segments;
+            cleared.extend(segments::follow(own, &mut self.done.segments, &self.name, champion, window));
         }
         self.write(cleared);
+        for (name, memory) in &self.done.segments {
+            self.batch.monitor_states.push(stored(&self.name, &format!("{SEGMENT}{name}"), memory)?);
+        }
         for (name, memory) in &self.done.memories {
             self.batch.monitor_states.push(stored(&self.name, name, memory)?);
         }
-        for (name, memory) in [(INPUTS, &self.done.inputs), (QUALITY, &self.done.quality)] {
+        if let Some(operation) = &self.done.operation {
+            self.batch.monitor_states.push(stored(&self.name, OPERATION, operation)?);
+        }
+        let done = &self.done;
+        for (name, memory) in [(INPUTS, &done.inputs), (QUALITY, &done.quality), (TOGETHER, &done.together)] {
             if let Some(memory) = memory {
                 self.batch.monitor_states.push(stored(&self.name, name, memory)?);
             }
@@ -542,11 +774,9 @@ fn loss_limit(model: &ModelState, reference: &ReferenceProfile) -> Option<LossLi
         (None, None) => return None,
     };
     let spec = &model.spec;
-    let in_units_of_loss = matches!(spec.metric(), Metric::Brier | Metric::Mae);
-    let tolerance = spec.watch.performance.drop.filter(|_| in_units_of_loss).unwrap_or(0.1 * value);
     let scale = match spec.model.task {
         Task::Binary => 1.0,
         Task::Regression => 5.0 * value,
     };
-    (scale > 0.0).then(|| LossLimit { limit: (high + tolerance).min(0.99 * scale), scale })
+    (scale > 0.0).then(|| LossLimit { limit: (high + tolerance(spec, value)).min(0.99 * scale), scale })
 }

@@ -82,6 +82,24 @@ fn bad_specs_and_missing_files_name_the_place() {
         code == 2 && err.contains("none.csv") && err.contains("Parquet and Arrow files are read"),
         "{err}"
     );
+    // What is wrong with a segment is said with its place in the spec.
+    let mut data = "t,region,code,amount,y\n".to_owned();
+    for row in 0..1_200 {
+        let day = format!("2026-01-{:02}T00:00:00Z", 1 + row % 28);
+        data.push_str(&format!("{day},{},c{row},{row}.5,{}\n", ["north", "south"][row % 2], row % 2));
+    }
+    fs::write(dir.path().join("rows.csv"), data).unwrap();
+    let base = base.replace("none.csv", "rows.csv");
+    for (segments, refusal) in [
+        ("['region', 'region']", "data.segments[1]: `region` is named twice"),
+        ("['y']", "data.segments[0]: `y` is no feature"),
+        ("['regoin']", "data.segments[0]: the reference has no feature `regoin`"),
+        ("['region', 'amount']", "data.segments[1]: `amount` is numeric"),
+        ("['code']", "data.segments[0]: `code` has 1200 values, at most 1000"),
+    ] {
+        let (code, _, err) = up(&format!("{base}segments={segments}\n"));
+        assert!(code == 2 && err.contains(refusal), "{segments}: {err}");
+    }
     let (code, _, err) = run(&["verify", "log", "--dir", dir.path().to_str().unwrap()]);
     assert!(code == 2 && err.contains("there is no ledger in"), "{err}");
     let (code, _, err) = run(&[

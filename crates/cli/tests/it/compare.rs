@@ -164,3 +164,39 @@ fn odd_input_gets_a_word_and_a_result_where_there_can_be_one() {
     assert!(refusal(&[&reference, "no-such-file.csv"]).contains("no-such-file.csv"));
     assert!(refusal(&[&reference, &current, "--columns", "n,m"]).contains("has no column `m`"));
 }
+
+#[test]
+fn a_change_of_topic_is_found_in_texts_of_equal_lengths() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, words: [&str; 5], turn: usize| {
+        let mut text = "id,note\n".to_owned();
+        for row in 0..300usize {
+            let place = |step: usize| words[(row * step + row / 5 + turn) % 5];
+            // Every word has six letters, every text the same number of words.
+            let note = (1..=4 + row % 7).map(place).collect::<Vec<_>>().join(" ");
+            text.push_str(&format!("{row},{note} number {:06}\n", row * 7_919 % 999_983));
+        }
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let refunds = ["refund", "amount", "credit", "charge", "return"];
+    let before = file("before.csv", refunds, 0);
+    let same = file("same.csv", refunds, 1);
+    let other = file("other.csv", ["driver", "update", "screen", "reboot", "kernel"], 0);
+    let html = dir.path().join("report.html");
+    let (code, found) = json(&[&before, &other, "--html", html.to_str().unwrap()]);
+    let note = column(&found, "note");
+    assert_eq!(
+        (code, note["kind"].as_str(), note["drifted"].as_bool()),
+        (1, Some("text"), Some(true)),
+        "{note}"
+    );
+    assert!(note["distances"]["mmd"].as_f64().unwrap() > 0.3 && note["distances"]["wasserstein"] == 0.0);
+    assert!(note["p_values"]["mmd"].as_f64().unwrap() < 1e-3);
+    assert!(note["why"].as_str().unwrap().starts_with("its words changed, certainly"), "{note}");
+    assert!(fs::read_to_string(&html).unwrap().contains("mmd"));
+    let (code, found) = json(&[&before, &same]);
+    let note = column(&found, "note");
+    assert_eq!((code, note["drifted"].as_bool()), (0, Some(false)), "{note}");
+}

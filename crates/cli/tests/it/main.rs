@@ -8,6 +8,7 @@ mod demo;
 mod estimate;
 mod ingest;
 mod platform;
+mod query;
 mod replicas;
 mod shared_records;
 mod tune;

@@ -193,6 +193,30 @@ fn telemetry_is_durable_idempotent_and_refused_row_by_row() {
 }
 
 #[test]
+fn what_is_refused_raises_a_signal_although_nothing_got_in() {
+    let (dir, spec) = project(None);
+    let up = Up::start(dir.path(), Some(&spec));
+    let rows: Vec<String> = (0..40).map(|row| record(&format!("r{row}")).replace(":3,", ":\"3\",")).collect();
+    let (status, reply) = up.lines("/models/churn/records", &rows.join("\n"));
+    assert_eq!((status, &reply["rejected"]), (400, &json!(40)));
+    // A later record closes the window.
+    let later = record("later").replace("2026-02-01", "2026-02-03");
+    assert_eq!(up.lines("/models/churn/records", &later).0, 200);
+    let signal = up.wait("a signal", |up| {
+        let signals = up.get("/models/churn")["state"]["signals"].clone();
+        signals.as_array()?.iter().find(|signal| signal["measurement"]["monitor"] == "types").cloned()
+    });
+    assert_eq!(signal["measurement"]["column"], "calls");
+    let words = "100.0 % of 40 records were refused because `calls` had a value of a wrong type";
+    assert!(signal["explanation"].as_str().unwrap().starts_with(words), "{signal}");
+    // What the spec says about a column must fit the column.
+    let text = fs::read_to_string(&spec).unwrap() + "[watch.quality.columns.plan]\nrange = [0, 1]\n";
+    let apply = json!({"by": "ada", "spec": text, "folder": dir.path()});
+    let (status, reply) = up.post("/models", &apply);
+    assert_eq!((status, reply["field"].as_str()), (400, Some("watch.quality.columns.plan.range")));
+}
+
+#[test]
 fn killed_during_training_it_goes_on_and_serves_and_records_calls() {
     let (dir, spec) = project(None);
     let up = Up::start(dir.path(), Some(&spec));

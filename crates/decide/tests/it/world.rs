@@ -256,6 +256,7 @@ impl Process {
                     champion: champion.map(|_| estimate(0.2)),
                     loss: estimate(0.15),
                     difference: champion.map(|_| estimate(-0.05)),
+                    segments: BTreeMap::new(),
                 };
                 world.write(Fact::EvaluationFinished {
                     model: name(),

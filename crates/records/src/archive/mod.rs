@@ -11,7 +11,8 @@ pub use segment::Segment;
 pub use storage::{Held, Storage};
 
 pub(crate) use segment::{
-    Content, parquet_batches, read_parquet, read_records, sync_dir, write_parquet, write_segment,
+    Content, parquet_batches, parquet_problem, read_parquet, read_records, sync_dir, write_parquet,
+    write_segment,
 };
 
 use std::path::Path;

@@ -330,7 +330,7 @@ pub(crate) fn parquet_batches(bytes: Bytes, wanted: &[String]) -> Result<Vec<Rec
     Ok(batches)
 }
 
-fn parquet_problem(what: &str, path: &Path, error: &parquet::errors::ParquetError) -> Problem {
+pub(crate) fn parquet_problem(what: &str, path: &Path, error: &parquet::errors::ParquetError) -> Problem {
     let full = matches!(error, parquet::errors::ParquetError::External(source)
         if source.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull));
     let kind = match (full, what) {

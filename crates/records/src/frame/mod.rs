@@ -3,12 +3,14 @@
 //!
 //! - `source`: which files a path, folder or pattern means, and what is in them.
 //! - `text`: CSV and JSON as columns of text.
+//! - `batch`: frames of what is in memory already.
 //! - `infer`: from what a file holds to one of the five [`DataKind`]s.
 //! - `filter`: the rows for which a condition holds.
 //!
 //! [`Frame::read`] says what it inferred and what it had to do ([`Frame::notes`]); what cannot be read is a problem with
 //! file and line. [`crate::reference::read_reference`] builds on it.
 
+mod batch;
 mod filter;
 mod infer;
 mod source;
@@ -63,6 +65,11 @@ pub struct Selection {
     pub optional: Vec<String>,
     /// Only rows for which this SQL condition holds, such as `origin = 'JFK' and distance > 500`.
     pub condition: Option<String>,
+}
+
+/// The files that a path, folder or pattern means, in order.
+pub(crate) fn files(path: &str) -> Result<Vec<PathBuf>, Problem> {
+    source::expand(path)
 }
 
 impl Frame {

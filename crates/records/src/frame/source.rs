@@ -85,7 +85,7 @@ pub(super) fn read(path: &str, wanted: &[String], optional: &[String]) -> Result
 }
 
 /// The files of a path, folder or pattern, in order of name.
-fn expand(path: &str) -> Result<Vec<PathBuf>, Problem> {
+pub(super) fn expand(path: &str) -> Result<Vec<PathBuf>, Problem> {
     let here = Path::new(path);
     if here.is_file() {
         return Ok(vec![here.to_owned()]);

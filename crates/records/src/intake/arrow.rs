@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use steersman_domain::schema::{ColumnKind, LONGEST_TEXT};
-use steersman_domain::time::{micros, parse_time};
+use steersman_domain::time::{from_micros, micros, parse_time};
 use steersman_domain::{Problem, RecordId};
 
 const NOTHING_TAKEN: &str = "nothing of this batch was taken in";
@@ -333,6 +333,13 @@ impl Checked {
             let id = ids.as_ref().filter(|ids| !ids.is_null(row))?.value(row);
             RecordId::check(id).is_ok().then(|| id.to_owned())
         };
+        let times = rows
+            .column_by_name("time")
+            .map(|column| column.as_primitive::<TimestampMicrosecondType>().clone());
+        let at = |row: usize| {
+            let times = times.as_ref().filter(|times| !times.is_null(row))?;
+            Some(from_micros(times.value(row)))
+        };
         let mut batch = rows;
         if !self.bad.is_empty() {
             let keep: BooleanArray = (0..self.rows).map(|row| Some(!self.bad.contains_key(&row))).collect();
@@ -343,7 +350,7 @@ impl Checked {
             batch = take_record_batch(&batch, &all).map_err(internal)?;
         }
         for (row, problem) in std::mem::take(&mut self.bad) {
-            self.refusals.add(Refusal { index: row as u64, line: None, id: id(row), problem });
+            self.refusals.add(Refusal { index: row as u64, line: None, id: id(row), at: at(row), problem });
         }
         Ok(Intake { rows: Rows { kind: self.refusals.kind, batch }, refusals: self.refusals })
     }

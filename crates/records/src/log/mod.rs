@@ -11,12 +11,14 @@ mod flusher;
 mod index;
 mod keep;
 mod model;
+mod parts;
 mod read;
 mod recover;
 mod tail;
 mod taken;
 
 pub use keep::{Compacted, Dropped, Erase};
+pub use parts::{Batches, Part, Parts};
 pub use read::{Cursor, Detail, Fresh, SegmentFiles, View};
 
 use crate::archive::{Archive, replica};
@@ -76,6 +78,8 @@ pub struct Appended {
     pub accepted: u64,
     /// How many were there already.
     pub duplicates: u64,
+    /// The times of the records among them that users were answered with: shadow copies are left out.
+    pub resent: Vec<Timestamp>,
     /// How many new labels have no record yet; they are kept, and joined when it arrives.
     pub waiting: u64,
 }
@@ -223,6 +227,17 @@ impl RecordLog {
         self.model(name)?.view()
     }
 
+    /// The models whose logs are open.
+    pub fn models(&self) -> Vec<ModelName> {
+        let models = self.inner.models.read().unwrap_or_else(PoisonError::into_inner);
+        models.keys().cloned().collect()
+    }
+
+    /// Records at one moment, to be read part by part: those that `scan` asks for by arm and moment.
+    pub fn parts(&self, name: &ModelName, scan: &Scan) -> Result<Parts, Problem> {
+        Parts::of(self.model(name)?, scan)
+    }
+
     /// What arrived since, in columns, a segment at a time; none if nothing did. Go on at its `until`.
     pub fn fresh(&self, name: &ModelName, from: &Cursor, detail: Detail) -> Result<Option<Fresh>, Problem> {
         self.model(name)?.fresh(from, detail)
@@ -251,12 +266,12 @@ impl RecordLog {
 
     /// Turns the tails of all logs into segments.
     pub fn flush(&self) -> Result<(), Problem> {
-        self.models().iter().try_for_each(|model| model.flush())
+        self.logs().iter().try_for_each(|model| model.flush())
     }
 
     /// Has segments made of tails that began before this time, beside.
     pub fn flush_older(&self, before: Timestamp) -> Result<(), Problem> {
-        for model in self.models() {
+        for model in self.logs() {
             model.seal_older(micros(before))?;
             self.inner.flusher.wake(&model);
         }
@@ -265,7 +280,7 @@ impl RecordLog {
 
     /// Takes over what other replicas did to the segments.
     pub fn refresh(&self) -> Result<(), Problem> {
-        self.models().iter().try_for_each(|model| model.refresh())
+        self.logs().iter().try_for_each(|model| model.refresh())
     }
 
     /// Makes small segments of a model into larger ones, in which no record is twice; a bounded piece of work, after
@@ -297,10 +312,10 @@ impl RecordLog {
 
     /// Removes files that no catalogue names and that were written before `before`.
     pub fn remove_garbage(&self, before: Timestamp) -> Result<u64, Problem> {
-        self.models().iter().map(|model| model.remove_garbage(before)).sum()
+        self.logs().iter().map(|model| model.remove_garbage(before)).sum()
     }
 
-    fn models(&self) -> Vec<Arc<ModelLog>> {
+    fn logs(&self) -> Vec<Arc<ModelLog>> {
         self.inner.models.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 

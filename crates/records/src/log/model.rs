@@ -15,7 +15,7 @@ use crate::codec::{Columns, conform, label_fields, own_fields, record_fields, st
 use crate::quarantine::Quarantine;
 use crate::wal::{Frame, Wal};
 use crate::{Kind, Rows};
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{Array as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Schema as ArrowSchema;
 use jiff::Timestamp;
@@ -23,7 +23,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use steersman_domain::time::micros;
+use steersman_domain::record::Arm;
+use steersman_domain::time::{from_micros, micros};
 use steersman_domain::{ErrorKind, ModelName, Problem, Schema};
 
 /// The columns of a model, in every form that is needed.
@@ -223,6 +224,9 @@ impl ModelLog {
         };
         let new = fresh.iter().filter(|fresh| **fresh).count();
         (appended.accepted, appended.duplicates) = (new as u64, (keys.len() - new) as u64);
+        if kind == Kind::Records && appended.duplicates > 0 {
+            appended.resent = resent(&batch, &fresh);
+        }
         if new > 0 {
             let new_keys: Vec<u128> =
                 keys.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(key, _)| *key).collect();
@@ -485,4 +489,13 @@ fn pending(
     frame.received_at = received_at;
     let batch = stamped(&batch, shape.stamped(kind), first, received_at)?;
     Ok((frame, batch))
+}
+
+/// The times of the records that were there already and that somebody was answered with.
+fn resent(batch: &RecordBatch, fresh: &[bool]) -> Vec<Timestamp> {
+    let columns = Columns(batch);
+    let (Ok(times), Ok(arms)) = (columns.times("time"), columns.arms()) else { return Vec::new() };
+    let served = |row: &usize| arms.is_null(*row) || arms.value(*row) != Arm::Shadow.as_str();
+    let again = fresh.iter().enumerate().filter(|(_, fresh)| !**fresh).map(|(row, _)| row);
+    again.filter(served).map(|row| from_micros(times.value(row))).collect()
 }

@@ -121,6 +121,16 @@ impl Fresh {
         Ok(served)
     }
 
+    /// When it was taken in, in microseconds; what came together once.
+    pub fn received_times(&self) -> Result<Vec<i64>, Problem> {
+        let mut received = Vec::new();
+        for batch in self.records.iter().chain(&self.labels) {
+            received.extend(Columns(batch).times("received_at")?.iter().flatten());
+            received.dedup();
+        }
+        Ok(received)
+    }
+
     /// The latest of the times of all records, shadow answers included, and of all labels, in microseconds.
     pub fn latest(&self) -> Result<(Option<i64>, Option<i64>), Problem> {
         let latest = |batches: &[RecordBatch]| -> Result<Option<i64>, Problem> {

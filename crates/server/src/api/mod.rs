@@ -9,6 +9,8 @@ mod ledger;
 mod metrics;
 mod models;
 mod problem;
+mod query;
+mod snapshots;
 mod telemetry;
 
 pub use problem::ApiProblem;
@@ -36,8 +38,10 @@ pub fn router(platform: Platform) -> Router {
         .route("/models", get(models::list).post(models::apply))
         .route("/models/{model}", get(models::show))
         .route("/models/{model}/measurements", get(models::measurements))
+        .route("/models/{model}/segments", get(models::segments))
         .route("/models/{model}/incidents", get(models::incidents))
         .route("/models/{model}/versions", post(models::register))
+        .route("/models/{model}/snapshot", get(snapshots::take))
         .route("/models/{model}/rollouts", get(models::rollouts).post(models::request_rollout))
         .route("/models/{model}/records", post(telemetry::records))
         .route("/models/{model}/labels", post(telemetry::labels))
@@ -45,6 +49,7 @@ pub fn router(platform: Platform) -> Router {
         .route("/models/{model}/quarantine", get(telemetry::quarantine))
         .route("/models/{model}/events", post(events::of_model))
         .route("/events", post(events::of_any))
+        .route("/query", post(query::query))
         .route("/rollouts/{rollout}/approve", post(models::approve))
         .route("/rollouts/{rollout}/reject", post(models::reject))
         .route("/reports/{name}", post(models::report))

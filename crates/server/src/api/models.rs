@@ -17,7 +17,7 @@ use steersman_records::Erase;
 use steersman_store::MeasurementQuery;
 
 /// A JSON body whose errors are problems.
-pub(super) struct Body<T>(T);
+pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Platform> for Body<T> {
     type Rejection = ApiProblem;
@@ -48,14 +48,19 @@ pub(super) struct Summary {
     on_course: bool,
     open_signals: usize,
     waiting_approvals: Vec<Value>,
+    /// Where the champion was worst on its last labels, in words.
+    weakest: Option<String>,
 }
 
-fn summary(name: &ModelName, model: &ModelState) -> Summary {
+async fn summary(platform: &Platform, name: &ModelName, model: &ModelState) -> Result<Summary, Problem> {
+    let query = MeasurementQuery { monitor: Some(MonitorKind::Weak), since: None, limit: 1 };
+    let weak = platform.store().measurements(name, &query).await?.pop();
+    let weak = weak.filter(|weak| weak.reading.value().is_some_and(|segments| segments > 0.0));
     let rollout = model.active_rollout();
     let waiting = model.open_approvals().map(|(rollout, approval)| {
         json!({"rollout": rollout.rollout, "candidate": rollout.candidate, "step": approval.step, "question": approval.question})
     });
-    Summary {
+    Ok(Summary {
         model: name.clone(),
         team: model.spec.model.team.clone(),
         champion: model.champion(),
@@ -64,11 +69,16 @@ fn summary(name: &ModelName, model: &ModelState) -> Summary {
         on_course: model.open_incident().is_none(),
         open_signals: model.open_signals().count(),
         waiting_approvals: waiting.collect(),
-    }
+        weakest: weak.map(|weak| weak.explanation),
+    })
 }
 
-pub(super) async fn list(State(platform): State<Platform>) -> Json<Vec<Summary>> {
-    Json(platform.state().models.iter().map(|(name, model)| summary(name, model)).collect())
+pub(super) async fn list(State(platform): State<Platform>) -> Result<Json<Vec<Summary>>, ApiProblem> {
+    let mut summaries = Vec::new();
+    for (name, model) in &platform.state().models {
+        summaries.push(summary(&platform, name, model).await?);
+    }
+    Ok(Json(summaries))
 }
 
 pub(super) async fn show(
@@ -78,7 +88,7 @@ pub(super) async fn show(
     let state = platform.state();
     let shown = state.model(&model)?;
     Ok(Json(json!({
-        "summary": summary(&model, shown),
+        "summary": summary(&platform, &model, shown).await?,
         "state": shown,
         "gateway": platform.gateway().counters(&model),
         "records": platform.log().stats(&model).ok(),
@@ -104,6 +114,31 @@ pub(super) async fn measurements(
     let limit = wanted.limit.unwrap_or(1_000).min(100_000);
     let query = MeasurementQuery { monitor: wanted.monitor, since, limit };
     Ok(Json(platform.store().measurements(&model, &query).await?))
+}
+
+/// Which measurements of segments.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedSegments {
+    segment: Option<String>,
+    monitor: Option<MonitorKind>,
+    since: Option<String>,
+    limit: Option<u32>,
+}
+
+/// Measurements of declared segments and of those found to be weak, newest window first.
+pub(super) async fn segments(
+    State(platform): State<Platform>,
+    Path(model): Path<ModelName>,
+    Query(wanted): Query<WantedSegments>,
+) -> Result<Json<Vec<Measurement>>, ApiProblem> {
+    platform.state().model(&model)?;
+    let since =
+        wanted.since.as_deref().map(parse_time).transpose().map_err(|problem| problem.field("since"))?;
+    let limit = wanted.limit.unwrap_or(1_000).min(100_000);
+    let query = MeasurementQuery { monitor: wanted.monitor, since, limit };
+    let segment = wanted.segment.as_deref().filter(|segment| !segment.is_empty());
+    Ok(Json(platform.store().segment_measurements(&model, segment, &query).await?))
 }
 
 pub(super) async fn incidents(

@@ -33,25 +33,30 @@ fn status(kind: ErrorKind) -> StatusCode {
 
 impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
-        let Problem { kind, message, field, hint } = self.0;
-        let status = status(kind);
-        let body = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or("error"),
-            "status": status.as_u16(),
-            "detail": message,
-            "kind": kind,
-            "field": field,
-            "hint": hint,
-        });
-        let mut response = (status, Json(body)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(kind, ErrorKind::Unavailable | ErrorKind::NoSpace) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        }
-        response
+        let status = status(self.0.kind);
+        respond(self.0, status)
     }
+}
+
+/// A problem with a status of its own.
+pub(super) fn respond(problem: Problem, status: StatusCode) -> Response {
+    let Problem { kind, message, field, hint } = problem;
+    let body = json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or("error"),
+        "status": status.as_u16(),
+        "detail": message,
+        "kind": kind,
+        "field": field,
+        "hint": hint,
+    });
+    let mut response = (status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if matches!(kind, ErrorKind::Unavailable | ErrorKind::NoSpace) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
 }
 
 pub(super) async fn no_route(uri: Uri) -> ApiProblem {

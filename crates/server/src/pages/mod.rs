@@ -85,8 +85,8 @@ struct Overview {
     headline: String,
     clock: String,
     size: u64,
-    ingest: String,
     lead: String,
+    ingest: String,
     cards: Vec<Card>,
     events: Vec<Event>,
 }
@@ -146,8 +146,8 @@ async fn overview_body(platform: &Platform) -> Result<String, Problem> {
         headline: headline(&state),
         clock: platform.now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         size: state.size,
-        ingest: ingest(platform),
         lead: lead(&platform.replica()),
+        ingest: ingest(platform),
         cards: cards.collect(),
         events,
     })

@@ -37,6 +37,8 @@ impl Platform {
         let path = folder.join(&spec.data.reference);
         let (reading, read_spec) = (path.clone(), spec.clone());
         let reference = blocking(move || read_reference(&reading, &read_spec)).await?;
+        spec.watch.quality.check(&reference.schema)?;
+        steersman_watch::segments::check(&spec, &reference)?;
         let state = self.state();
         let known = state.models.get(&name);
         let folder_text = folder.display().to_string();

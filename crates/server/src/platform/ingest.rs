@@ -14,6 +14,7 @@ use steersman_domain::{ErrorKind, ModelName, Problem, Record, Schema};
 use steersman_gateway::Capture;
 use steersman_records::intake::{Format, Packing, Wanted, read, unpack};
 use steersman_records::{Kind, Refusal, Refusals};
+use steersman_watch::quality::{Fault, NotTaken};
 use tokio::sync::mpsc;
 
 /// How many calls are written together.
@@ -67,7 +68,9 @@ impl Platform {
         let task = self.state().model(model)?.spec.model.task;
         let (log, name, now) = (self.inner.log.clone(), model.clone(), self.now());
         let largest = self.inner.admission.limits().largest_body;
+        let own = schema.clone();
         let taken = blocking(move || {
+            let schema = own;
             let Body { format, packing, bytes, mut ticket } = body;
             let bytes = unpack(packing, bytes, largest, &mut |more| ticket.take(more))?;
             let intake = read(&Wanted { kind, schema: &schema, task, now }, format, &bytes)?;
@@ -76,6 +79,9 @@ impl Platform {
             Ok((appended, intake.refusals))
         });
         let (appended, refusals) = taken.await?;
+        if kind == Kind::Records {
+            self.inner.watcher.note_refused(model, &faults(&refusals, &schema), &appended.resent, now);
+        }
         Ok(Ingested {
             accepted: appended.accepted,
             duplicates: appended.duplicates,
@@ -134,7 +140,7 @@ impl Platform {
     pub(super) async fn write_calls(&self, calls: Vec<(ModelName, Result<Call, Problem>)>, now: Timestamp) {
         let mut by_model: BTreeMap<ModelName, (Vec<Record>, Refusals)> = BTreeMap::new();
         for (index, (model, call)) in calls.into_iter().enumerate() {
-            let id = call.as_ref().ok().map(|call| call.id.clone());
+            let (id, at) = call.as_ref().ok().map(|call| (call.id.clone(), call.time)).unzip();
             let read = call.and_then(|call| records_of(&call, &self.schema(&model)?));
             let (records, refusals) =
                 by_model.entry(model.clone()).or_insert_with(|| (Vec::new(), Refusals::new(Kind::Records)));
@@ -148,22 +154,37 @@ impl Platform {
                 Err(problem) => {
                     self.inner.capture_failures.fetch_add(1, Ordering::SeqCst);
                     tracing::warn!(%model, id, %problem, "call not recorded");
-                    refusals.add(Refusal { index: index as u64, line: None, id, problem });
+                    refusals.add(Refusal { index: index as u64, line: None, id, at, problem });
                 }
             }
         }
         for (model, (records, refusals)) in by_model {
             let (log, name, count) = (self.inner.log.clone(), model.clone(), records.len() as u64);
+            let found = self.schema(&model).map(|schema| faults(&refusals, &schema)).unwrap_or_default();
             let written = blocking(move || {
                 log.note_refused(&name, &refusals, now)?;
                 log.append_records(&name, records, now)
             });
-            if let Err(problem) = written.await {
-                self.inner.capture_failures.fetch_add(count, Ordering::SeqCst);
-                tracing::error!(%model, %problem, count, "calls are lost");
+            match written.await {
+                Ok(appended) => self.inner.watcher.note_refused(&model, &found, &appended.resent, now),
+                Err(problem) => {
+                    self.inner.capture_failures.fetch_add(count, Ordering::SeqCst);
+                    tracing::error!(%model, %problem, count, "calls are lost");
+                }
             }
         }
     }
+}
+
+/// What the watcher is told of a batch: which rows were refused for what, and which values had no column.
+fn faults(refusals: &Refusals, schema: &Schema) -> Vec<NotTaken> {
+    let refused = refusals.faults.iter();
+    let refused =
+        refused.map(|(at, field)| NotTaken { at: *at, fault: Fault::of(field.as_deref(), schema), rows: 1 });
+    let unknown = refusals.unknown_columns.iter();
+    let unknown =
+        unknown.map(|(name, &rows)| NotTaken { at: None, fault: Fault::Unknown(name.clone()), rows });
+    refused.chain(unknown).collect()
 }
 
 /// A call as the gateway saw it.

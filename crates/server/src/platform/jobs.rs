@@ -5,11 +5,12 @@
 
 use super::{Platform, blocking, lock, platform_draft, snapshot_spec};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use steersman_act::train::{Trained, Training};
 use steersman_act::{command::RunFailure, infer};
 use steersman_decide::compare;
-use steersman_decide::evaluation::Scored;
-use steersman_domain::fact::{RunTask, SnapshotRequest};
+use steersman_decide::evaluation::{Scored, within_segments};
+use steersman_domain::fact::{Evaluation, RunTask, SnapshotRequest};
 use steersman_domain::oip::Row;
 use steersman_domain::spec::SnapshotFormat;
 use steersman_domain::{Fact, ModelName, Problem, Version};
@@ -133,6 +134,26 @@ impl Platform {
         .await
     }
 
+    /// A snapshot in a file that is gone when the handle is.
+    pub async fn export_snapshot(
+        &self,
+        name: &ModelName,
+        request: &SnapshotRequest,
+        format: SnapshotFormat,
+    ) -> Result<(std::fs::File, steersman_records::Snapshot), Problem> {
+        static EXPORTS: AtomicU64 = AtomicU64::new(0);
+        let state = self.state();
+        let number = EXPORTS.fetch_add(1, Ordering::Relaxed);
+        let path = self.model_dir(name).join("exports").join(format!("{number}.{}", format.extension()));
+        let snapshot = self.snapshot(name, state.model(name)?, request, path.clone(), format).await?;
+        let file = blocking(move || {
+            let file = std::fs::File::open(&path).map_err(|error| Problem::io("open", &path, &error))?;
+            std::fs::remove_file(&path).map_err(|error| Problem::io("remove", &path, &error))?;
+            Ok(file)
+        });
+        Ok((file.await?, snapshot))
+    }
+
     /// Has candidate and champion answer for the same labelled records, and compares.
     async fn evaluate(
         &self,
@@ -155,7 +176,7 @@ impl Platform {
             Some(champion) => Some(self.answers(name, model, champion, &rows).await?),
             None => None,
         };
-        let scored: Vec<Scored> = (0..rows.len())
+        let (scored, compared): (Vec<Scored>, Vec<&Row>) = (0..rows.len())
             .filter_map(|index| {
                 let champion = champion.as_ref().map(|champion| champion[index]);
                 // A row that one of them has no answer for is not compared.
@@ -163,10 +184,12 @@ impl Platform {
                     Some(None) => return None,
                     other => other.flatten(),
                 };
-                Some(Scored { label: labels[index]?, candidate: candidate[index]?, champion })
+                let scored = Scored { label: labels[index]?, candidate: candidate[index]?, champion };
+                Some((scored, &rows[index]))
             })
-            .collect();
-        let evaluation = compare(&model.spec, &scored)?;
+            .unzip();
+        let segments = within_segments(&model.spec, &scored, &compared);
+        let evaluation = Evaluation { segments, ..compare(&model.spec, &scored)? };
         let facts = [
             Fact::EvaluationFinished { model: name.clone(), run: run.run.clone(), version, evaluation },
             Fact::RunFinished {

@@ -8,6 +8,7 @@
 //! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
 //! - `archive` is where the segments of records are, and keeps them in order.
 //! - `lead` says which of several replicas decides; the others follow the facts that it writes.
+//! - `offline` opens the records of a folder that no platform runs on.
 //! - `commands` is what people ask for: apply a spec, register a version, approve; `report` writes reports.
 //!
 //! INVARIANT: facts are written under one lock, and the state in memory is the fold of exactly the facts on disk.
@@ -21,6 +22,7 @@ mod events;
 mod ingest;
 mod jobs;
 mod lead;
+mod offline;
 mod report;
 mod routes;
 mod steer;
@@ -32,6 +34,7 @@ pub use commands::{Applied, Registration};
 pub use events::{Event, EventCounts, EventKind};
 pub use ingest::{Body, Ingested};
 pub use lead::Replica;
+pub use offline::Offline;
 
 use events::Events;
 use jiff::Timestamp;
@@ -50,8 +53,9 @@ use steersman_domain::{
 };
 use steersman_gateway::Gateway;
 use steersman_ledger::state::{ModelState, State};
+use steersman_query::sql::{Engine, Limits};
 use steersman_records::reference::{Reference, read_reference};
-use steersman_records::{Arrival, Cursor, Detail, Item, Limits, RecordLog};
+use steersman_records::{Arrival, Cursor, Detail, Item, Limits as LogLimits, RecordLog};
 use steersman_store::{Batch, Draft, Store};
 use steersman_watch::{ReferenceProfile, Watcher};
 use tokio::sync::mpsc;
@@ -117,6 +121,7 @@ struct Inner {
     clock: Clock,
     store: Store,
     log: RecordLog,
+    queries: Engine,
     gateway: Gateway,
     servers: Servers,
     watcher: Watcher,
@@ -164,7 +169,7 @@ impl Platform {
         servers.reap_orphans();
         let archive = open_archive(&options.dir, &options.records, &store)?;
         let records = options.dir.join("records");
-        let log = blocking(move || RecordLog::open_on(&records, archive, Limits::default())).await?;
+        let log = blocking(move || RecordLog::open_on(&records, archive, LogLimits::default())).await?;
         let (captures, queue) = mpsc::channel(CAPTURE_QUEUE);
         let (events, pairs) = Events::new();
         let gateway_config = steersman_gateway::Config {
@@ -174,6 +179,7 @@ impl Platform {
         };
         let gateway = Gateway::start(gateway_config, captures).await?;
         let watcher = Watcher::new(log.clone(), store.clone());
+        let queries = Engine::new(log.clone(), Limits::default())?;
         let platform = Self {
             inner: Arc::new(Inner {
                 dir: options.dir,
@@ -183,6 +189,7 @@ impl Platform {
                 clock: options.clock,
                 store,
                 log,
+                queries,
                 gateway,
                 servers,
                 watcher,
@@ -238,6 +245,11 @@ impl Platform {
     /// The record log.
     pub fn log(&self) -> &RecordLog {
         &self.inner.log
+    }
+
+    /// SQL over the records.
+    pub fn queries(&self) -> &Engine {
+        &self.inner.queries
     }
 
     /// The data plane.
@@ -454,17 +466,35 @@ impl Platform {
     }
 
     fn reference_path(&self, name: &ModelName, spec: &ModelSpec) -> PathBuf {
-        let original = Path::new(&spec.data.reference);
-        let file = original
-            .file_name()
-            .map_or_else(|| "reference".into(), |name| name.to_string_lossy().into_owned());
-        self.model_dir(name).join("reference").join(file)
+        reference_path(&self.inner.artifacts, name, spec)
     }
 
     fn artifact_path(&self, name: &ModelName, version: Version, run: Option<&RunId>) -> PathBuf {
         match run {
             Some(run) => self.run_dir(name, run).join("artifact"),
             None => self.model_dir(name).join("versions").join(version.to_string()),
+        }
+    }
+}
+
+/// Where the copy of a model's reference lies.
+fn reference_path(artifacts: &Path, name: &ModelName, spec: &ModelSpec) -> PathBuf {
+    let original = Path::new(&spec.data.reference);
+    let file =
+        original.file_name().map_or_else(|| "reference".into(), |name| name.to_string_lossy().into_owned());
+    artifacts.join(name.as_str()).join("reference").join(file)
+}
+
+/// The state that follows from all facts of a store.
+async fn fold(store: &Store) -> Result<State, Problem> {
+    let mut state = State::default();
+    loop {
+        let entries = store.entries(state.size, 1_000).await?;
+        if entries.is_empty() {
+            return Ok(state);
+        }
+        for entry in &entries {
+            state.apply(entry)?;
         }
     }
 }

@@ -11,11 +11,16 @@ use steersman_store::MeasurementQuery;
 /// The most measurements of a model that a report shows: about four years of daily windows of 40 columns.
 const MOST_MEASUREMENTS: u32 = 100_000;
 
+/// And of its segments: a year of daily windows of a dozen segments.
+const MOST_OF_SEGMENTS: u32 = 20_000;
+
 impl Platform {
     /// What was measured and taken in of a model, and what happened to it.
     pub async fn telemetry(&self, model: &ModelName) -> Result<ModelTelemetry, Problem> {
         let query = MeasurementQuery { monitor: None, since: None, limit: MOST_MEASUREMENTS };
         let measurements = self.inner.store.measurements(model, &query).await?;
+        let query = MeasurementQuery { limit: MOST_OF_SEGMENTS, ..query };
+        let segments = self.inner.store.segment_measurements(model, None, &query).await?;
         let stats = self.inner.log.stats(model).unwrap_or_default();
         let mut events = Vec::new();
         let mut next = 0;
@@ -26,7 +31,7 @@ impl Platform {
             events.extend(entries.iter().filter_map(tell).filter(|event| event.model == *model));
         }
         let events = gather(&events);
-        Ok(ModelTelemetry { measurements, records: stats.records, labels: stats.labels, events })
+        Ok(ModelTelemetry { measurements, segments, records: stats.records, labels: stats.labels, events })
     }
 
     /// Writes a report into the platform's folder and returns its path. There is one kind: `health`.

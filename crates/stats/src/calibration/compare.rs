@@ -32,6 +32,8 @@ pub enum ColumnTest {
     Zeros,
     /// The share of missing values.
     Missing,
+    /// The words of texts ([`crate::multivariate::mmd`] of [`crate::multivariate::TextFeatures`]).
+    Words,
 }
 
 /// The result of one test of a column.

@@ -1,6 +1,7 @@
 //! Correlation drift: pairs of columns that no longer move together as they did.
 
 use super::comoments::CoMoments;
+use super::company::{PairValues, pairs};
 use super::rank::tail;
 use super::scores::NormalScores;
 use crate::calibration::benjamini_hochberg;
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 const STRONGEST: f64 = 0.9999;
 /// Rows in which both columns must have a value.
 const LEAST_ROWS: u64 = 10;
+/// Scores have the variance 1 in the reference; with less than this in a window they hardly vary.
+const LEAST_VARIANCE: f64 = 0.1;
 
 /// The correlations of a reference's columns of numbers, against which those of windows are tested.
 ///
@@ -64,6 +67,24 @@ impl CorrelationReference {
         let mut moments = CoMoments::new(self.scores.len());
         moments.update(&scored.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         Ok(moments)
+    }
+
+    /// Fisher's `z = atanh(r)` of every pair of columns, with the sampling variance `1 / (rows - 3)` of normal pairs: for
+    /// [`Company`](super::Company), which learns what goes beyond it. Columns that hardly vary in the window, where a single
+    /// row would decide, have none.
+    pub fn company(&self, window: &CoMoments) -> Result<PairValues, StatsError> {
+        if window.columns() != self.scores.len() {
+            return Err(StatsError::Incompatible("co-moments of other columns than the reference's"));
+        }
+        let varies = |column: usize| window.covariance(column, column) >= Some(LEAST_VARIANCE);
+        let value = |(i, j): (usize, usize)| {
+            if !(varies(i) && varies(j)) {
+                return None;
+            }
+            let (correlation, rows) = window.correlation(i, j).filter(|(_, rows)| *rows >= LEAST_ROWS)?;
+            Some((correlation.clamp(-STRONGEST, STRONGEST).atanh(), 1.0 / (rows - 3) as f64))
+        };
+        Ok(PairValues { columns: window.columns(), values: pairs(window.columns()).map(value).collect() })
     }
 
     /// Tests every pair of columns. Pairs in which a column does not vary, or with fewer than 10 common rows, are left
@@ -123,10 +144,6 @@ pub struct CorrelationChange {
     /// The p-value adjusted by Benjamini and Hochberg: pairs at or below `q` have an expected share of false ones of at
     /// most `q`.
     pub adjusted: f64,
-}
-
-fn pairs(columns: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..columns).flat_map(move |j| (0..j).map(move |i| (i, j)))
 }
 
 /// The variance of the influence function of Fisher's z; 1 where there is nothing to learn it from.

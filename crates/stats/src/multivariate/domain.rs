@@ -1,6 +1,7 @@
 //! Domain classifier: can a model tell a window's rows from the reference's?
 
 use super::column::{Column, rows};
+use super::company::PairValues;
 use super::kernel::draw;
 use super::pairs::PairFeatures;
 use super::rank::{chance_variance, tail};
@@ -64,6 +65,14 @@ impl DomainReference {
         let features = with_rows(reference, &teachers, PairFeatures::learn)?;
         let rows = with_rows(reference, &compared, |columns| features.of(columns))?;
         Ok(Self { features, rows })
+    }
+
+    /// How far the values of each pair of columns go together in a window as they did in the reference, beyond what the
+    /// shares of single values make of it: the mean over the rows of the *affinity* of their cells,
+    /// `ln((n_ab + 2) / (n_a n_b / n + 2))`, less its mean over all pairs of the window's values. In nats: near the mutual
+    /// information while nothing has changed, 0 where one of the columns is shuffled, whatever else moved.
+    pub fn company(&self, window: &[Column<'_>]) -> Result<PairValues, StatsError> {
+        self.features.company(window)
     }
 
     /// Tells a window of at least 40 rows from the reference, by logistic regression on indicators and normal scores of

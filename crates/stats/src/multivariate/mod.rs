@@ -4,6 +4,7 @@
 //! - [`DomainReference`]: whether a classifier can tell a window's rows from the reference's, the most sensitive of all;
 //!   [`domain_drift`] does so for embeddings and [`TextFeatures`].
 //! - [`CorrelationReference`]: which pairs of columns of numbers no longer move together.
+//! - [`Company`]: how pairs of columns go together, judged by how much the reference's own windows differ in it.
 //! - [`mmd`]: whether two sets of rows have one distribution, exact by permutation.
 //! - [`CoMoments`]: means and covariances that merge.
 //!
@@ -27,6 +28,7 @@
 
 mod column;
 mod comoments;
+mod company;
 mod correlation;
 mod domain;
 mod eigen;
@@ -40,6 +42,7 @@ mod text;
 
 pub use column::Column;
 pub use comoments::CoMoments;
+pub use company::{Company, CompanyChange, PairChange, PairValues};
 pub use correlation::{CorrelationChange, CorrelationDrift, CorrelationReference};
 pub use domain::{DomainDrift, DomainReference, domain_drift};
 pub use frequencies::Frequencies;

@@ -1,6 +1,7 @@
 //! Features of rows that show how columns hang together.
 
 use super::column::{Column, rows};
+use super::company::PairValues;
 use super::frequencies::Frequencies;
 use super::scores::NormalScores;
 use crate::error::StatsError;
@@ -17,6 +18,8 @@ const CATEGORIES: usize = 30;
 const INDICATORS: usize = 8;
 /// Pairs that have features: all of up to 23 columns, else those that depend on each other most.
 const MOST_PAIRS: usize = 256;
+/// Two rows of a column must differ with this probability, or else a single row would decide about its company.
+const LEAST_DIFFERENT: f64 = 0.05;
 /// Rows that each cell of a pair gets on both sides of the quotient, so that rare cells say little.
 const PRIOR_ROWS: f64 = 2.0;
 
@@ -107,6 +110,27 @@ impl PairFeatures {
         Ok(features)
     }
 
+    /// The pairs' mean affinity in these rows beyond that of their single values, with its sampling variance.
+    pub(super) fn company(&self, table: &[Column<'_>]) -> Result<PairValues, StatsError> {
+        rows(table.iter().map(Column::rows))?;
+        let columns = self.cells.len();
+        if table.len() != columns {
+            return Err(StatsError::Columns { left: columns, right: table.len() });
+        }
+        let coded: Vec<(Vec<usize>, usize)> =
+            self.cells.iter().zip(table).map(|(cells, column)| (cells.of(column), cells.count())).collect();
+        let mut values = vec![None; columns * columns.saturating_sub(1) / 2];
+        for pair in &self.pairs {
+            let (i, j) = pair.columns;
+            if let (Some(first), Some(second)) = (coded.get(i), coded.get(j))
+                && let Some(value) = values.get_mut(j * j.saturating_sub(1) / 2 + i)
+            {
+                *value = pair.beyond_shares((&first.0, first.1), (&second.0, second.1));
+            }
+        }
+        Ok(PairValues { columns, values })
+    }
+
     /// The columns that each feature is made of, in the order of [`of`](Self::of).
     pub(super) fn columns(&self) -> Vec<(usize, usize)> {
         let shown = self.cells.iter().enumerate().flat_map(|(i, cells)| cells.shown().map(move |_| (i, i)));
@@ -137,6 +161,39 @@ impl Pair {
             *count = ((*count + PRIOR_ROWS) / (expected + PRIOR_ROWS)).ln();
         }
         Self { columns, affinities: counts, information }
+    }
+}
+
+impl Pair {
+    /// The mean over rows of the affinity of their cells, centred by cell of either column; none where nothing varies.
+    fn beyond_shares(&self, first: (&[usize], usize), second: (&[usize], usize)) -> Option<(f64, f64)> {
+        let ((first, height), (second, width)) = (first, second);
+        let rows = first.len() as f64;
+        let shares = |codes: &[usize], cells: usize| {
+            let mut shares = vec![0.0f64; cells];
+            codes.iter().for_each(|&code| shares[code] += 1.0 / rows);
+            shares
+        };
+        let (of_first, of_second) = (shares(first, height), shares(second, width));
+        let alike = |shares: &[f64]| shares.iter().map(|share| share * share).sum::<f64>();
+        if alike(&of_first).max(alike(&of_second)) > 1.0 - LEAST_DIFFERENT {
+            return None;
+        }
+        let affinity = |a: usize, b: usize| self.affinities.get(a * width + b).copied().unwrap_or(0.0);
+        let mean = |shares: &[f64], of: &dyn Fn(usize) -> f64| -> f64 {
+            let used = shares.iter().enumerate().filter(|(_, share)| **share > 0.0);
+            used.map(|(cell, share)| share * of(cell)).sum()
+        };
+        let by_first: Vec<f64> = (0..height).map(|a| mean(&of_second, &|b| affinity(a, b))).collect();
+        let by_second: Vec<f64> = (0..width).map(|b| mean(&of_first, &|a| affinity(a, b))).collect();
+        let all = mean(&of_first, &|a| by_first[a]);
+        let centred = || {
+            let cells = first.iter().zip(second);
+            cells.map(|(&a, &b)| affinity(a, b) - by_first[a] - by_second[b] + all)
+        };
+        let value = centred().sum::<f64>() / rows;
+        let variance = centred().map(|own| (own - value).powi(2)).sum::<f64>() / rows;
+        (variance > 0.0).then_some((value, variance / rows))
     }
 }
 

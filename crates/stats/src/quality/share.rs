@@ -4,6 +4,7 @@ use crate::distance::two_proportions;
 use crate::error::StatsError;
 use crate::interval::{Interval, newcombe, wilson};
 use serde::{Deserialize, Serialize};
+use statrs::function::beta::beta_reg;
 
 /// How far a share must rise to matter: by `rise` and to `ratio` times what it was, both.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -123,4 +124,27 @@ pub fn constant(reference: (u64, u64), current: (u64, u64)) -> Result<Check, Sta
     let check = compared(reference, current, Floor { rise: 0.0, ratio: 1.0 })?;
     let matters = current.1 > 1 && current.0 == current.1 && reference.0 < reference.1;
     Ok(Check { matters, ..check })
+}
+
+/// How likely `hits` or more of `count` rows are if each has at most the `accepted` chance: `P(B >= hits)` for `B` binomial,
+/// by the incomplete beta function. For what a reference cannot show because it was let in, such as refused rows. Rows that
+/// come in bursts are not independent: what is accepted should be what a burst may reach.
+///
+/// ```
+/// use steersman_stats::quality::exceeds;
+/// let p = exceeds(8, 200, 0.01).unwrap();
+/// assert!((p / 0.001_012_557_150_52 - 1.0).abs() < 1e-9); // scipy.stats.binom.sf(7, 200, 0.01)
+/// assert_eq!((exceeds(0, 200, 0.01).unwrap(), exceeds(1, 200, 0.0).unwrap()), (1.0, 1e-300));
+/// ```
+pub fn exceeds(hits: u64, count: u64, accepted: f64) -> Result<f64, StatsError> {
+    if hits > count {
+        return Err(StatsError::Domain("more hits than trials"));
+    }
+    if !(0.0..1.0).contains(&accepted) {
+        return Err(StatsError::Domain("a share that is accepted is at least 0 and less than 1"));
+    }
+    if hits == 0 {
+        return Ok(1.0);
+    }
+    Ok(beta_reg(hits as f64, (count - hits) as f64 + 1.0, accepted).clamp(1e-300, 1.0))
 }

@@ -19,6 +19,31 @@ pub enum Scale {
         /// The smallest rate that matters, above 0.
         floor: f64,
     },
+    /// By their ratio where they are large against `start`, by their difference where they are small: the logarithm of
+    /// `start + value` (Tukey's started logarithm). For counts, whose noise is that of a ratio only while they are large.
+    Started {
+        /// What is added, above 0.
+        start: f64,
+    },
+}
+
+/// How much of the past a monitor keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Memory {
+    /// 2,000 points, and what scores need: for ranking points.
+    Full,
+    /// 1,000 points and no scores, a quarter of the bytes: for alarms.
+    Lean,
+}
+
+impl Memory {
+    pub(super) fn points(self) -> usize {
+        match self {
+            Self::Full => 2_000,
+            Self::Lean => 1_000,
+        }
+    }
 }
 
 impl Scale {
@@ -28,6 +53,7 @@ impl Scale {
         match self {
             Self::Linear => value,
             Self::Log { floor } => value.max(floor).ln(),
+            Self::Started { start } => (start + value.max(0.0)).ln(),
         }
     }
 
@@ -36,6 +62,7 @@ impl Scale {
         let value = match self {
             Self::Linear => number,
             Self::Log { .. } => number.exp(),
+            Self::Started { start } => (number.exp() - start).max(0.0),
         };
         value.clamp(-LARGEST_VALUE, LARGEST_VALUE)
     }
@@ -44,7 +71,7 @@ impl Scale {
     pub(super) fn trifle(self, level: f64) -> f64 {
         match self {
             Self::Linear => (TRIFLE * level.abs()).max(1e-100),
-            Self::Log { .. } => TRIFLE,
+            Self::Log { .. } | Self::Started { .. } => TRIFLE,
         }
     }
 }
@@ -65,11 +92,13 @@ pub struct SeriesConfig {
     pub settle_seconds: u32,
     /// After so many seconds without a value there is no data.
     pub silence_seconds: u32,
+    /// How much of the past is kept.
+    pub memory: Memory,
 }
 
 impl SeriesConfig {
     /// Values compared by their difference, slots in UTC, one false alarm in 10,000 points, a new normal after a day, no
-    /// data after ten missing points.
+    /// data after ten missing points, all of the past that scores need.
     pub fn new(step_seconds: u32) -> Self {
         Self {
             step_seconds,
@@ -78,6 +107,7 @@ impl SeriesConfig {
             points_per_false_alarm: 10_000.0,
             settle_seconds: 86_400,
             silence_seconds: step_seconds.saturating_mul(10),
+            memory: Memory::Full,
         }
     }
 
@@ -90,6 +120,9 @@ impl SeriesConfig {
         }
         if matches!(self.scale, Scale::Log { floor } if !(floor > 0.0 && floor.is_finite())) {
             return Err(StatsError::Domain("the floor of a rate is above 0"));
+        }
+        if matches!(self.scale, Scale::Started { start } if !(start > 0.0 && start.is_finite())) {
+            return Err(StatsError::Domain("what is added before a logarithm is taken is above 0"));
         }
         Ok(())
     }

@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 
 /// No evidence is drawn from fewer earlier distances.
 const LEAST_HISTORY: usize = 100;
-/// Distances that a new one is compared with.
-const HISTORY_POINTS: usize = 2_000;
 /// The shares of distances below the band and up to its upper end.
 const BAND: (f64, f64) = (0.005, 0.995);
 /// How fast a burst of large distances builds up and fades, and the largest distance in it.
@@ -20,7 +18,7 @@ const CARRY: (f64, f64) = (0.998, 0.98);
 
 /// The evidence of one distance after the other, upwards and downwards.
 ///
-/// A distance gets a conformal p-value in each direction among the last 2,000, each p-value an e-value ([`calibrate`]),
+/// A distance gets a conformal p-value in each direction among the last ones, each p-value an e-value ([`calibrate`]),
 /// and each direction has its Shiryaev-Roberts detector. Means of e-values and of e-detectors are such again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Evidence {
@@ -31,9 +29,10 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new() -> Self {
+    /// No evidence yet; distances will be compared with the last `points`.
+    pub(super) fn new(points: usize) -> Self {
         Self {
-            history: Recent::new(HISTORY_POINTS),
+            history: Recent::new(points),
             bursts: Bursts::default(),
             up: Detector::new(),
             down: Detector::new(),
@@ -42,7 +41,12 @@ impl Evidence {
 
     /// Whether there is too little history for evidence.
     pub(super) fn is_learning(&self) -> bool {
-        self.history.len() < LEAST_HISTORY
+        self.missing() > 0
+    }
+
+    /// How many distances are missing before there is evidence.
+    pub(super) fn missing(&self) -> usize {
+        LEAST_HISTORY.saturating_sub(self.history.len())
     }
 
     /// The distances, below and above, between which 99 % of the last ones lay.
@@ -71,9 +75,14 @@ impl Evidence {
         self.bursts.observe(distance.abs());
     }
 
+    /// The logarithm of the evidence for a change.
+    pub(super) fn log_m(&self) -> f64 {
+        mean_of_logs(&[self.up.log_m(), self.down.log_m()])
+    }
+
     /// Whether the alarm goes off at one false alarm in so many points.
     pub(super) fn alarms(&self, points_per_false_alarm: f64) -> bool {
-        mean_of_logs(&[self.up.log_m(), self.down.log_m()]) >= points_per_false_alarm.ln()
+        self.log_m() >= points_per_false_alarm.ln()
     }
 
     /// Forgets the evidence, not what is ordinary.

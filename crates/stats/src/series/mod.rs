@@ -7,7 +7,8 @@
 //! nothing was chosen, with the threshold of the other half (a windowed Gaussian: 39.7).
 //!
 //! Start reading at `monitor`; `season` finds daily and weekly patterns, `views` looks at the same point in several
-//! ways, `evidence` turns distances into e-values and alarms, `recent` is the bounded memory below all of them.
+//! ways, `evidence` turns distances into e-values and alarms, `recent` is the bounded memory below all of them. `stretch` weighs many
+//! points at once.
 
 mod config;
 mod evidence;
@@ -15,9 +16,11 @@ mod monitor;
 mod recent;
 mod score;
 mod season;
+mod stretch;
 mod views;
 
-pub use config::{Scale, SeriesConfig};
+pub use config::{Memory, Scale, SeriesConfig};
 pub use monitor::{SeriesMonitor, SeriesPoint, SeriesState};
 pub use score::{Scored, Window, best_threshold, probation, window_score};
 pub use season::Season;
+pub use stretch::stretch_p;

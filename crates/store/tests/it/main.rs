@@ -80,6 +80,7 @@ async fn what_is_written_again_replaces_what_was(place: Place) {
         for monitor in [MonitorKind::Drift, MonitorKind::Latency] {
             let measurement = Measurement {
                 monitor,
+                segment: None,
                 column: String::new(),
                 metric: "test".to_owned(),
                 window,

@@ -3,6 +3,7 @@
 use super::pair::{Pair, Values};
 use super::shape::{categories_shape, numeric_shape, summary_of_counts, summary_of_numbers};
 use super::time::Blocks;
+use super::words::{LEAST_DISTANCE, Words};
 use std::collections::BTreeMap;
 use steersman_domain::comparison::{Both, ColumnComparison, ColumnSummary, Shape, brief};
 use steersman_domain::schema::DataKind;
@@ -16,7 +17,7 @@ use steersman_stats::distance::{
 };
 
 /// Fewer values than this on a side say nothing about a distribution.
-const LEAST_VALUES: usize = 10;
+pub(super) const LEAST_VALUES: usize = 10;
 /// Windows drawn to learn what is ordinary.
 const RESAMPLES: usize = 200;
 /// The same data always gets the same ordinary range.
@@ -49,6 +50,13 @@ impl Examined {
             }
             (None, _, Why::Changed(ColumnTest::Missing)) => {
                 format!("its missing values changed, certainly (p {})", probability(decision.p_value))
+            }
+            (None, None, Why::Changed(ColumnTest::Words)) => {
+                let distance = found.distances.get("mmd").copied().unwrap_or(0.0);
+                format!(
+                    "its words changed, certainly (p {}): their discrepancy (MMD) is {distance:.2}, {LEAST_DISTANCE:.2} matters",
+                    probability(decision.p_value)
+                )
             }
             (None, None, Why::Changed(_)) => {
                 format!(
@@ -99,12 +107,14 @@ pub(super) fn probability(p: f64) -> String {
     }
 }
 
-/// Examines a column; `blocks` are intervals of time in the reference, by row, where there are enough.
+/// Examines a column; `blocks` are intervals of time in the reference, by row, where there are enough; `words` are what
+/// was found in a column of text.
 pub(super) fn examine(
     pair: &Pair,
     convention: Convention,
     floors: &Floors,
     blocks: Option<&Blocks<'_>>,
+    words: Option<&Words>,
 ) -> Examined {
     let missing = Both {
         reference: share(pair.missing.reference, pair.rows.reference),
@@ -128,6 +138,11 @@ pub(super) fn examine(
         let matters = floors.missing_matters(missing.reference, missing.current);
         evidence.tests.push(TestEvidence { test: ColumnTest::Missing, p_value, matters });
     }
+    if let Some(words) = words.filter(|_| part.nothing.is_none() && nothing.is_none()) {
+        part.found.distances.insert("mmd", words.distance);
+        part.found.p_values.insert("mmd", words.p_value);
+        evidence.tests.push(words.evidence());
+    }
     if pair.identifier {
         evidence.tests.clear();
         nothing = Some("an identifier: nearly every value is different".to_owned());
@@ -138,6 +153,9 @@ pub(super) fn examine(
         let words =
             format!("missing {:.1} % \u{2192} {:.1} %", 100.0 * missing.reference, 100.0 * missing.current);
         moved = if moved.is_empty() { words } else { format!("{moved}, {words}") };
+    }
+    if let Some(words) = words.filter(|words| words.matters) {
+        moved = if moved.is_empty() { words.moved.clone() } else { format!("{moved}, {}", words.moved) };
     }
     let found = ColumnComparison {
         name: pair.name.clone(),

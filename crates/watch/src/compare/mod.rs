@@ -2,6 +2,7 @@
 //!
 //! - `pair`: a column of both sides brought to one kind.
 //! - `column`: its distances, evidence and words.
+//! - `words`: what texts speak of.
 //! - `time`: blocks of time, within which rows are alike, and the course of a column.
 //! - `shape`: summaries, and what is drawn.
 //! - `joint`: can the sides be told apart at all?
@@ -15,6 +16,7 @@ mod joint;
 pub(crate) mod pair;
 mod shape;
 mod time;
+mod words;
 
 pub(crate) use joint::spaced;
 
@@ -208,6 +210,7 @@ fn examine_all(
     options: &Options,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<ColumnComparison>, Problem> {
+    let times = time.and_then(|time| sides[0].column(time)).map(FrameColumn::times);
     let next = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
     let found: Mutex<Vec<(usize, column::Examined, Vec<_>)>> = Mutex::new(Vec::with_capacity(compared.len()));
@@ -216,7 +219,11 @@ fn examine_all(
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some((own, other)) = compared.get(place) else { return };
             let pair = pair::Pair::new(own, other);
-            let examined = column::examine(&pair, options.convention, &options.floors, blocks);
+            let words = (pair::Pair::way(own, other) == pair::As::Lengths)
+                .then(|| words::Words::of(own, other, times.as_deref()))
+                .flatten();
+            let examined =
+                column::examine(&pair, options.convention, &options.floors, blocks, words.as_ref());
             let timeline = match time {
                 Some(time) if !pair.identifier => time::timeline(&pair, examined.shape(), sides, time),
                 _ => Vec::new(),

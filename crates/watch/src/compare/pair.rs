@@ -95,7 +95,9 @@ impl As {
         match self {
             Self::Hours => Some("times move on; compared by the hour of the day"),
             Self::Weekdays => Some("dates move on; compared by the day of the week"),
-            Self::Lengths => Some("text is compared by its length"),
+            Self::Lengths => {
+                Some("text is compared by its length and, in up to 400 rows of each side, by its words")
+            }
             Self::Numbers | Self::Categories => None,
         }
     }

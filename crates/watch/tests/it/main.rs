@@ -4,7 +4,11 @@
 
 mod estimates;
 mod inputs;
+mod operation;
+mod quality;
 mod restarts;
+mod segments;
+mod together;
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -63,12 +67,17 @@ impl World {
 
     /// This history, of which `y` is the label.
     fn of(history: &str) -> Self {
+        Self::declared(history, "")
+    }
+
+    /// This history, and further keys of `[data]`.
+    fn declared(history: &str, data: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("r.csv"), history).unwrap();
-        let spec = ModelSpec::parse(
-            "[model]\nname='m'\ntask='binary'\nprediction='score'\nlabel={column='y', expected_delay='1d'}\n\
-             [data]\nreference='r.csv'\ntime='ts'\n[watch]\nperformance={drop=0.02}\n",
-        )
+        let spec = ModelSpec::parse(&format!(
+            "[model]\nname='m'\ntask='binary'\nprediction='score'\nlabel={{column='y', expected_delay='1d'}}\n\
+             [data]\nreference='r.csv'\ntime='ts'\n{data}\n[watch]\nperformance={{drop=0.02}}\n",
+        ))
         .unwrap();
         let reference = read_reference(&dir.path().join("r.csv"), &spec).unwrap();
         Self { dir, spec, reference }

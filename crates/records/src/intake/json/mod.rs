@@ -109,7 +109,8 @@ impl<'s> Reader<'s> {
         }
         if let Err(problem) = result {
             let id = self.scratch.text(self.scratch.id).filter(|id| RecordId::check(id).is_ok());
-            self.refusals.add(Refusal { index, line, id: id.map(str::to_owned), problem });
+            let at = self.scratch.text(self.scratch.time).and_then(|time| parse_time(time).ok());
+            self.refusals.add(Refusal { index, line, id: id.map(str::to_owned), at, problem });
         }
     }
 
