@@ -175,16 +175,20 @@ fn values(frame: &Frame, wanted: &Column, notes: &mut Vec<String>) -> Result<Arr
         notes.push(format!("there is no column `{name}`: all its values are missing"));
         return Ok(new_null_array(&data_type(wanted.kind), frame.rows));
     };
-    let flags = match (wanted.kind, found.kind) {
+    // Whether a column is one of numbers is inferred from its cells: one that is no number makes all of them texts.
+    let parsed = |row: usize| found.category(row)?.trim().parse::<f64>().ok();
+    let numbers: Vec<Option<f64>> = match (wanted.kind, found.kind) {
         (ColumnKind::Categorical, _)
         | (ColumnKind::Numeric, DataKind::Numeric | DataKind::Boolean)
         | (ColumnKind::Boolean, DataKind::Boolean) => return Ok(feature(found, wanted.kind)),
-        (ColumnKind::Boolean, DataKind::Numeric) => found.numbers(),
-        _ => vec![None; found.len()],
+        (ColumnKind::Boolean, DataKind::Numeric) => {
+            found.numbers().into_iter().map(|flag| flag.filter(|flag| [0.0, 1.0].contains(flag))).collect()
+        }
+        (ColumnKind::Numeric, _) => (0..found.len()).map(parsed).collect(),
+        (ColumnKind::Boolean, _) => vec![None; found.len()],
     };
-    let flag = |row: usize| flags.get(row).copied().flatten().filter(|flag| [0.0, 1.0].contains(flag));
-    let unfit = (0..found.len()).find(|&row| !found.values.is_null(row) && flag(row).is_none());
-    if let Some(row) = unfit {
+    let unfit = numbers.iter().enumerate().find(|(row, cell)| cell.is_none() && !found.values.is_null(*row));
+    if let Some((row, _)) = unfit {
         let shown: String = found.category(row).unwrap_or_default().chars().take(60).collect();
         let what = if wanted.kind == ColumnKind::Numeric { "a number" } else { "true or false" };
         return Err(Problem::invalid(format!("`{shown}` in column `{name}` is not {what}"))
@@ -193,10 +197,11 @@ fn values(frame: &Frame, wanted: &Column, notes: &mut Vec<String>) -> Result<Arr
     }
     Ok(match wanted.kind {
         ColumnKind::Boolean => {
-            Arc::new((0..found.len()).map(|row| flag(row).map(|flag| flag != 0.0)).collect::<BooleanArray>())
+            Arc::new(numbers.iter().map(|flag| flag.map(|flag| flag != 0.0)).collect::<BooleanArray>())
         }
-        // Nothing is known in it, or it would have been refused.
-        kind => new_null_array(&data_type(kind), found.len()),
+        _ => Arc::new(
+            numbers.into_iter().map(|number| number.filter(|n| n.is_finite())).collect::<Float64Array>(),
+        ),
     })
 }
 

@@ -57,7 +57,7 @@ pub struct Part {
 #[derive(Debug, Clone)]
 enum Source {
     Segment(Segment),
-    Tail(RecordBatch),
+    Tail(Vec<RecordBatch>),
 }
 
 /// The batches of a part.
@@ -72,12 +72,17 @@ impl Parts {
             Some(Part { span: segment.span?, source: Source::Segment(segment.clone()) })
         });
         let mut parts: Vec<Part> = segments.collect();
+        // The tail is one part, however many appends it came in.
+        let (mut tail, mut span) = (Vec::new(), None::<(i64, i64)>);
         for batch in moment.tail.iter().flat_map(|part| &part.records) {
             let times = Columns(batch).times("time")?;
-            let span = min(times).zip(max(times));
-            if let Some(span) = span.filter(|span| scan.touches(Some(*span))) {
-                parts.push(Part { span, source: Source::Tail(batch.clone()) });
+            if let Some((first, last)) = min(times).zip(max(times)) {
+                span = Some(span.map_or((first, last), |(from, to)| (from.min(first), to.max(last))));
+                tail.push(batch.clone());
             }
+        }
+        if let Some(span) = span.filter(|span| scan.touches(Some(*span))) {
+            parts.push(Part { span, source: Source::Tail(tail) });
         }
         let until = moment.tail.last().map_or(0, |part| part.to);
         let as_of = scan.as_of.map(micros);
@@ -107,10 +112,12 @@ impl Parts {
         let wanted = Arc::new(self.fields.project(columns).map_err(internal)?);
         let view = self.clone();
         Ok(match &part.source {
-            Source::Tail(batch) => {
-                let replica = view.log.home.replica.as_str();
-                Box::new(std::iter::once(view.select(replica, batch, &wanted)))
-            }
+            Source::Tail(batches) => Box::new(
+                batches
+                    .clone()
+                    .into_iter()
+                    .map(move |batch| view.select(&view.log.home.replica, &batch, &wanted)),
+            ),
             Source::Segment(segment) => {
                 // A copy from a bucket stays for as long as it is read.
                 let held = self.log.home.archive.storage.open(&segment.file(Kind::Records))?;
