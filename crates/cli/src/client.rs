@@ -54,7 +54,7 @@ impl Server {
         send(&self.server, |client, url| client.get(url).query(query), path).await
     }
 
-    /// Sends rows, as often as it takes while the platform says that it has no room for now. The reply says which were
+    /// Sends rows, as often as it takes while the platform says that it has no room yet. The reply says which were
     /// refused.
     pub(crate) async fn send(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<Value> {
         let mut waited = 0;

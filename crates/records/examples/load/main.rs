@@ -1,8 +1,8 @@
 //! A load generator: sends records with 20 features over HTTP and says how many became durable, how fast, and at what cost.
 //!
 //! ```text
-//! cargo run --release -p steersman-records --example load -- project /tmp/load
-//! steersman up --dir /tmp/load/state --apply /tmp/load/load.toml &
+//! cargo run --release -p steersman-records --example load -- project load
+//! steersman up --dir load/state --apply load/load.toml &
 //! cargo run --release -p steersman-records --example load -- ndjson 127.0.0.1:7700 --pid $! --seconds 20
 //! ```
 //!

@@ -70,7 +70,7 @@ impl Platform {
         if let Clock::System = self.inner.clock {
             self.start_compaction();
             if let Err(problem) = self.keep_segments().await {
-                tracing::warn!(%problem, "old records stay for now");
+                tracing::warn!(%problem, "old records stay until the next look");
             }
         }
         Ok(())
