@@ -6,6 +6,7 @@
 mod events;
 mod guard;
 mod ledger;
+mod linger;
 mod metrics;
 mod models;
 mod problem;
@@ -65,6 +66,7 @@ pub fn router(platform: Platform) -> Router {
         .fallback(problem::no_route)
         .layer(axum::middleware::from_fn(guard::same_site))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(axum::middleware::from_fn(linger::linger))
         .with_state(platform)
 }
 
