@@ -189,6 +189,9 @@ fn print(found: &Comparison, reference: &Frame, args: &CompareArgs) {
     if let Some(joint) = &found.joint {
         note(&format!("together   {}", joint.why));
     }
+    if let Some(concept) = &found.concept {
+        note(&format!("truth      {}", concept.why));
+    }
     if let Some(harm) = &found.harm {
         note(&format!("harm       {}", harm.why));
     }

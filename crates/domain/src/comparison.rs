@@ -31,6 +31,9 @@ pub struct Comparison {
     /// Whether the sides can be told apart from all columns together, which no single column may show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joint: Option<JointComparison>,
+    /// Whether the truth follows the predictions as it did, where both a target and a prediction were named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concept: Option<ConceptComparison>,
     /// What the change means for predictions, where a target or a prediction was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub harm: Option<Harm>,
@@ -200,6 +203,26 @@ pub struct JointComparison {
     /// The columns that it uses most, with their share of the explanation.
     pub columns: Vec<(String, f64)>,
     /// Rows that were used.
+    pub rows: Both<u64>,
+    /// In words.
+    pub why: String,
+}
+
+/// Whether the truth still follows the predictions as it did. What counts is whether the truth is 1 or, where it is a number,
+/// whether it is farther above its prediction than one half of the reference's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConceptComparison {
+    /// The share of the current rows in which that was to be expected, of their predictions and the reference.
+    pub expected: f64,
+    /// The share in which it is so.
+    pub observed: f64,
+    /// How far the chance moved, in the mean over the current rows.
+    pub effect: f64,
+    /// The p-value; corrected for time where there is one.
+    pub p_value: f64,
+    /// Whether it changed, certainly and by enough to matter.
+    pub drifted: bool,
+    /// Rows with a prediction and a truth that were used.
     pub rows: Both<u64>,
     /// In words.
     pub why: String,

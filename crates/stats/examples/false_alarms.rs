@@ -12,6 +12,8 @@
 mod compare;
 #[path = "../tests/it/flights.rs"]
 mod flights;
+#[path = "false_alarms/labels.rs"]
+mod labels;
 #[path = "false_alarms/windows.rs"]
 mod windows;
 
@@ -24,6 +26,7 @@ fn main() {
     windows::season(&flights);
     windows::gross(&flights);
     windows::graded(&flights);
+    labels::flipped(&flights);
     compare::false_alarms(&flights);
     compare::power(&flights);
 }

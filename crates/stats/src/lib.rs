@@ -10,6 +10,7 @@
 //! - [`interval`]: intervals of means, shares and differences.
 //! - [`sequential`]: evidence that may be looked at after every observation.
 //! - [`calibration`]: what is ordinary, and which changes are findings.
+//! - [`concept`]: whether the truth still follows the predictions as it did.
 //! - [`detector`]: alarms with a false-alarm budget.
 //! - [`stream`]: detectors that watch a series record by record.
 //! - [`harm`]: which columns' change explains a change of performance.
@@ -21,6 +22,7 @@
 //! - [`series`]: one operational series, watched point by point.
 
 pub mod calibration;
+pub mod concept;
 pub mod detector;
 pub mod distance;
 mod error;

@@ -217,8 +217,34 @@ pub(crate) fn customary_alarm(flights: &Flights, reference: &[usize], rows: &[us
     })
 }
 
+/// The customary rule for one changed column of windows.
+pub(crate) struct Customary {
+    column: Coded,
+    moved: Coded,
+    reference: Counts,
+    level: f64,
+}
+
+impl Customary {
+    /// Compares `moved`, a changed copy of the column `at`, with these rows of the column.
+    pub(crate) fn of(flights: &Flights, at: usize, moved: &Column, reference: &[usize]) -> Self {
+        let mut both = Coded::of(&[&flights.columns[at], moved]);
+        let (moved, column) = (both.remove(1), both.remove(0));
+        let reference = column.counts(reference);
+        Self { column, moved, reference, level: CUSTOMARY / flights.columns.len() as f64 }
+    }
+
+    /// Whether the column or its missing values are significant in these rows.
+    pub(crate) fn finds(&self, rows: &[usize]) -> bool {
+        let now = self.moved.counts(rows);
+        let (p_value, evidence) = self.column.tests(&self.reference, &now);
+        let missing = evidence.tests.iter().filter(|test| test.test == ColumnTest::Missing);
+        missing.map(|test| test.p_value).fold(p_value, f64::min) <= self.level
+    }
+}
+
 /// The first rows of a random order of all rows.
-fn shuffle(order: &mut [usize], first: usize, random: &mut Random) {
+pub(crate) fn shuffle(order: &mut [usize], first: usize, random: &mut Random) {
     for at in 0..first {
         order.swap(at, at + random.below(order.len() - at));
     }

@@ -9,6 +9,7 @@ use super::ordinary::{Judgement, Level, Ordinary};
 use super::window::{Aspect, Dispersion, WindowValue};
 use crate::distance::jensen_shannon;
 use crate::error::StatsError;
+use statrs::distribution::{Binomial, DiscreteCDF as _};
 use std::collections::BTreeMap;
 
 /// What one window says about one column.
@@ -134,7 +135,10 @@ impl ColumnOrdinary {
         let mut aspects = Vec::new();
         for (aspect, ordinary) in &self.aspects {
             let Ok(value) = self.value(*aspect, window, false) else { continue };
-            let judged = ordinary.judge(&value)?;
+            let mut judged = ordinary.judge(&value)?;
+            if *aspect == Aspect::Spread && judged.z < 0.0 {
+                judged.p_value = judged.p_value.max(as_concentrated(&self.total, &window.cells));
+            }
             let matters = match (aspect, distance, &band) {
                 (Aspect::Distance, Some(distance), Some(band)) => {
                     self.floors.distance_matters(distance, band)
@@ -208,6 +212,19 @@ impl Distances {
 fn size(dispersion: Dispersion, reference: &[u64], own: &[u64]) -> f64 {
     let (n, m) = (reference.iter().sum::<u64>(), own.iter().sum::<u64>());
     super::limit::Sizes { reference: n, current: m }.h() * dispersion.factor(m)
+}
+
+/// How often a window of independent rows has as few of them outside its largest cell, where the reference has most of its
+/// rows in one: the binomial probability. A column that is nearly always 0 (rain) has no spread at all in many a small
+/// window, which the law of the other windows' spreads would call next to impossible. 0 where no cell has most rows.
+fn as_concentrated(reference: &[u64], own: &[u64]) -> f64 {
+    let largest = |cells: &[u64]| (cells.iter().copied().max().unwrap_or(0), cells.iter().sum::<u64>());
+    let ((most, rows), (own_most, own_rows)) = (largest(reference), largest(own));
+    let share = most as f64 / rows.max(1) as f64;
+    if share <= 0.5 {
+        return 0.0;
+    }
+    Binomial::new(1.0 - share, own_rows).map_or(0.0, |law| law.cdf(own_rows - own_most))
 }
 
 fn rest(total: &[u64], own: &[u64]) -> Vec<u64> {

@@ -6,11 +6,13 @@
 //! - `time`: blocks of time, within which rows are alike, and the course of a column.
 //! - `shape`: summaries, and what is drawn.
 //! - `joint`: can the sides be told apart at all?
+//! - `concept`: does the truth still follow the predictions as it did?
 //! - `harm`: what it means for predictions.
 //!
 //! Columns are examined on all cores; the result does not depend on how many there are.
 
 mod column;
+mod concept;
 mod harm;
 mod joint;
 pub(crate) mod pair;
@@ -130,6 +132,7 @@ pub fn compare(
     let mut columns = examine_all(sides, &compared, time.as_deref(), blocks.as_ref(), options, progress)?;
     let times = time.as_deref().and_then(|time| reference.column(time));
     let joint = joint::tell_apart(&compared, times, options);
+    let concept = concept::follows(reference, current, blocks.as_ref(), options)?;
     let harm = harm::expect(reference, current, &mut columns, options)?;
     let segments = within_segments(reference, current, options)?;
     let mut notes: Vec<String> = Vec::new();
@@ -144,6 +147,7 @@ pub fn compare(
     );
     let drifted = columns.iter().any(|column| column.drifted)
         || joint.as_ref().is_some_and(|joint| joint.drifted)
+        || concept.as_ref().is_some_and(|concept| concept.drifted)
         || segments.iter().any(|segment| segment.drifted);
     let side = |frame: &Frame| side(frame, time.as_deref());
     let mut comparison = Comparison {
@@ -156,6 +160,7 @@ pub fn compare(
         time,
         columns,
         joint,
+        concept,
         harm,
         segments,
         removed,
@@ -335,6 +340,10 @@ fn summary(comparison: &Comparison) -> String {
         }
         _ => "",
     };
+    let concept = match &comparison.concept {
+        Some(concept) if concept.drifted => "; the truth follows the predictions in another way",
+        _ => "",
+    };
     let within: Vec<String> = comparison
         .segments
         .iter()
@@ -346,5 +355,5 @@ fn summary(comparison: &Comparison) -> String {
         1..=3 => format!("; within {}", within.join(", ")),
         many => format!("; within {many} segments, {} first", within[0]),
     };
-    format!("{named}{joint}{segments}")
+    format!("{named}{joint}{concept}{segments}")
 }

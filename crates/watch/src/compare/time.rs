@@ -56,6 +56,11 @@ impl<'a> Blocks<'a> {
         )
     }
 
+    /// The blocks of these rows of the reference.
+    pub(super) fn of_rows(&self, rows: &[usize]) -> Vec<Option<usize>> {
+        rows.iter().map(|&row| self.places[row]).collect()
+    }
+
     fn columns(&self, pair: &Pair) -> Option<(&FrameColumn, As)> {
         let (own, other) = (self.reference.column(&pair.name)?, self.current.column(&pair.name)?);
         Some((own, Pair::way(own, other)))
