@@ -1,33 +1,62 @@
-//! Routes, and what is counted on them.
+//! What the control plane tells the gateway about a model, and what the gateway counts.
 
-use serde::Serialize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::breaker::BreakerState;
+use crate::fault::Fault;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use steersman_domain::Version;
 use steersman_domain::fact::TripCause;
 
 /// How a model's requests are split.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Route {
     /// Who answers.
     pub champion: Target,
     /// Who wants to.
     pub candidate: Option<CandidateRoute>,
-    /// The request header whose value keeps a caller on one arm; without it each request is its own unit.
+    /// What keeps a caller on one arm: the name of a request header, or `cookie:NAME`; without it each request is its own
+    /// unit.
     pub sticky: Option<String>,
+    /// Which requests may be sent a second time.
+    #[serde(default)]
+    pub repeatable: Repeatable,
 }
 
 /// A model server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The version it serves.
     pub version: Version,
-    /// Its address, `http://host:port`.
+    /// Its address, `http://host:port` or `https://host:port`, with a path before those of the protocol if need be.
     pub url: String,
+    /// Where it speaks gRPC, if that is another address.
+    #[serde(default)]
+    pub grpc: Option<String>,
+}
+
+impl Target {
+    /// A server at one address.
+    pub fn new(version: Version, url: impl Into<String>) -> Self {
+        Self { version, url: url.into(), grpc: None }
+    }
+}
+
+/// Which requests may be sent a second time: as a copy for the candidate, or again to the same server when a connection
+/// broke before any answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repeatable {
+    /// Those that only read, by their method.
+    Reads,
+    /// Predictions by the Open Inference Protocol or V1 too, as they change nothing.
+    #[default]
+    Predictions,
+    /// All: the owner declares that they change nothing.
+    All,
 }
 
 /// The candidate's part of a route.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CandidateRoute {
     /// Its server.
     pub target: Target,
@@ -39,10 +68,36 @@ pub struct CandidateRoute {
     pub budget: Option<u64>,
     /// Makes the split of this rollout independent of earlier ones.
     pub salt: String,
+    /// Who may be given to the candidate at all; all others stay with the champion, and chance has no part in that.
+    #[serde(default)]
+    pub audience: Option<Audience>,
+    /// The most requests of one segment that it may answer, of those that say which segment they are of.
+    #[serde(default)]
+    pub segment_budgets: Vec<SegmentBudget>,
+}
+
+/// Requests with a header, or a cookie, of one of these values: an A/B test by header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audience {
+    /// The name of a request header, or `cookie:NAME`.
+    pub by: String,
+    /// The values that belong to it; none for any value.
+    #[serde(default)]
+    pub values: Vec<String>,
+}
+
+/// A limit for each value of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentBudget {
+    /// The column: the name of an input of the request, else a header `x-segment-COLUMN`.
+    pub column: String,
+    /// The most requests of each value.
+    pub requests: u64,
 }
 
 /// What was counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     /// Requests that the champion answered.
     pub champion_requests: u64,
@@ -54,101 +109,51 @@ pub struct Counters {
     pub failed_requests: u64,
     /// Requests that the champion answered because the candidate could not be reached.
     pub fallbacks: u64,
+    /// Requests of the candidate's share that the champion answered because a budget had no room for them.
+    pub budget_refusals: u64,
+    /// Requests that were sent again to the same server.
+    pub retries: u64,
+    /// Callers who went away before their answer was whole.
+    pub aborted_requests: u64,
     /// Copies that were not made, because there were too many under way.
     pub shed_mirrors: u64,
+    /// Copies that were not made, because the request is not declared safe to copy or too large to keep.
+    pub skipped_mirrors: u64,
     /// Calls that were not recorded, because the queue was full.
     pub shed_captures: u64,
     /// Why the candidate gets no more traffic.
     pub tripped: Option<TripCause>,
 }
 
-const NOT_TRIPPED: u8 = 0;
-const DEAD_MAN: u8 = 1;
-const BUDGET: u8 = 2;
-
-/// The candidate's counts: kept as long as it is the same version in the same rollout.
-#[derive(Debug, Default)]
-pub(crate) struct Exposure {
-    pub(crate) requests: AtomicU64,
-    pub(crate) shadow: AtomicU64,
-    tripped: AtomicU8,
+impl Counters {
+    /// Adds what another gateway counted.
+    pub fn add(&mut self, other: &Self) {
+        self.champion_requests += other.champion_requests;
+        self.candidate_requests += other.candidate_requests;
+        self.shadow_requests += other.shadow_requests;
+        self.failed_requests += other.failed_requests;
+        self.fallbacks += other.fallbacks;
+        self.budget_refusals += other.budget_refusals;
+        self.retries += other.retries;
+        self.aborted_requests += other.aborted_requests;
+        self.shed_mirrors += other.shed_mirrors;
+        self.skipped_mirrors += other.skipped_mirrors;
+        self.shed_captures += other.shed_captures;
+        self.tripped = self.tripped.or(other.tripped);
+    }
 }
 
-/// A route with its counts.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) route: Route,
-    pub(crate) exposure: Arc<Exposure>,
-    pub(crate) champion_requests: Arc<AtomicU64>,
-    pub(crate) failed: Arc<AtomicU64>,
-    pub(crate) fallbacks: Arc<AtomicU64>,
-    pub(crate) shed_mirrors: Arc<AtomicU64>,
-    pub(crate) shed_captures: Arc<AtomicU64>,
-}
-
-impl Slot {
-    /// The slot that takes the place of `before`.
-    pub(crate) fn following(before: Option<&Self>, route: Route) -> Self {
-        let identity = |route: &Route| {
-            route.candidate.as_ref().map(|candidate| (candidate.target.version, candidate.salt.clone()))
-        };
-        let same = before.filter(|before| identity(&before.route) == identity(&route));
-        Self {
-            exposure: same.map(|before| before.exposure.clone()).unwrap_or_default(),
-            champion_requests: before.map(|before| before.champion_requests.clone()).unwrap_or_default(),
-            failed: before.map(|before| before.failed.clone()).unwrap_or_default(),
-            fallbacks: before.map(|before| before.fallbacks.clone()).unwrap_or_default(),
-            shed_mirrors: before.map(|before| before.shed_mirrors.clone()).unwrap_or_default(),
-            shed_captures: before.map(|before| before.shed_captures.clone()).unwrap_or_default(),
-            route,
-        }
-    }
-
-    /// Takes the candidate's traffic away until another candidate or rollout comes.
-    pub(crate) fn trip(&self, cause: TripCause) {
-        if self.route.candidate.is_none() {
-            return;
-        }
-        let code = match cause {
-            TripCause::DeadMan => DEAD_MAN,
-            TripCause::Budget => BUDGET,
-        };
-        let _ = self.exposure.tripped.compare_exchange(NOT_TRIPPED, code, Ordering::SeqCst, Ordering::SeqCst);
-    }
-
-    pub(crate) fn tripped(&self) -> Option<TripCause> {
-        match self.exposure.tripped.load(Ordering::SeqCst) {
-            DEAD_MAN => Some(TripCause::DeadMan),
-            BUDGET => Some(TripCause::Budget),
-            _ => None,
-        }
-    }
-
-    /// Counts one more request of the candidate, unless its budget is used up.
-    pub(crate) fn expose(&self, budget: Option<u64>) -> bool {
-        let Some(budget) = budget else {
-            self.exposure.requests.fetch_add(1, Ordering::SeqCst);
-            return true;
-        };
-        let within = |count: u64| (count < budget).then(|| count + 1);
-        let exposed = self.exposure.requests.fetch_update(Ordering::SeqCst, Ordering::SeqCst, within).is_ok();
-        if !exposed {
-            self.trip(TripCause::Budget);
-        }
-        exposed
-    }
-
-    pub(crate) fn counters(&self) -> Counters {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counters {
-            champion_requests: load(&self.champion_requests),
-            candidate_requests: load(&self.exposure.requests),
-            shadow_requests: load(&self.exposure.shadow),
-            failed_requests: load(&self.failed),
-            fallbacks: load(&self.fallbacks),
-            shed_mirrors: load(&self.shed_mirrors),
-            shed_captures: load(&self.shed_captures),
-            tripped: self.tripped(),
-        }
-    }
+/// How a model server is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServerHealth {
+    /// The version it serves.
+    pub version: Version,
+    /// Its breaker.
+    pub breaker: BreakerState,
+    /// How often its breaker opened.
+    pub breaker_opened: u64,
+    /// Requests under way to it.
+    pub in_flight: u64,
+    /// What went wrong, how often.
+    pub faults: BTreeMap<Fault, u64>,
 }
