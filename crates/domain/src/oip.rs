@@ -1,7 +1,8 @@
 //! The Open Inference Protocol V2 over REST: requests and answers as types, and tables of rows to and from tensors.
 //!
 //! One tensor a feature, one element a row. A missing value is `null` in `data`. Nested `data` is flattened row by
-//! row. The binary tensor extension is not read.
+//! row. One tensor of all features, a row each, is read in the order of the schema. Binary tensors are read by the
+//! gateway, which makes these types of them.
 
 use crate::problem::Problem;
 use crate::record::Value;
@@ -70,6 +71,22 @@ impl InferRequest {
             Tensor { name: column.name.clone(), shape, datatype: datatype.to_owned(), data }
         });
         Self { id, parameters: BTreeMap::new(), inputs: inputs.collect() }
+    }
+
+    /// The rows of the request; those of one tensor that has all features of `schema` side by side are taken apart.
+    pub fn rows_for(&self, schema: &Schema) -> Result<Vec<serde_json::Map<String, Json>>, Problem> {
+        let names: Vec<&String> = schema.features.iter().map(|column| &column.name).collect();
+        let [Tensor { shape, data, .. }] = self.inputs.as_slice() else { return self.rows() };
+        let wide = matches!(shape[..], [_, width] if width > 1 && usize::try_from(width) == Ok(names.len()));
+        let mut flat = Vec::new();
+        flatten(data, &mut flat);
+        if !wide || !flat.len().is_multiple_of(names.len()) {
+            return self.rows();
+        }
+        let row = |values: &[&Json]| {
+            names.iter().zip(values).map(|(&name, &value)| (name.clone(), value.clone())).collect()
+        };
+        Ok(flat.chunks(names.len()).map(row).collect())
     }
 
     /// The rows of the request, as JSON values by feature name.

@@ -3,9 +3,13 @@
 //! [`ModelSpec::parse`] is the only way in: unknown keys, wrong types and contradictions are refused with the path of
 //! the key, the line, and what to write instead.
 
+mod exposure;
 mod quality;
+mod serve;
 
+pub use exposure::{Audience, SegmentBudget};
 pub use quality::{ColumnQuality, Portion, QualityCheck, QualitySection};
+pub use serve::{Repeatable, ServeSection};
 
 use crate::id::ModelName;
 use crate::problem::Problem;
@@ -454,9 +458,15 @@ pub struct RolloutSection {
     /// The most requests that the candidate may answer before it is proven safe; the gateway enforces it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<u64>,
-    /// Request header whose value keeps a caller on one arm; without it each request is its own unit.
+    /// The most requests of each value of a column that the candidate may answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub segment_budgets: Vec<SegmentBudget>,
+    /// Request header, or `cookie:NAME`, whose value keeps a caller on one arm; without it each request is its own unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
+    /// Who may be given to the candidate at all; by default everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
 }
 
 impl Default for RolloutSection {
@@ -478,7 +488,9 @@ impl Default for RolloutSection {
             stage_timeout: Period::from_days(7),
             on_hold: OnHold::Wait,
             budget: None,
+            segment_budgets: Vec::new(),
             sticky: None,
+            audience: None,
         }
     }
 }
@@ -615,27 +627,6 @@ impl fmt::Display for Stage {
     }
 }
 
-/// `[serve]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ServeSection {
-    /// Program and arguments of a model server that speaks the Open Inference Protocol V2, run in the spec file's
-    /// folder. `{artifact}` is the version's folder, `{port}` the port to listen on, `{version}` and `{model}` its
-    /// names.
-    pub command: Vec<String>,
-    /// How long a server may take to become ready.
-    #[serde(default = "default_ready_timeout")]
-    #[schemars(with = "String")]
-    pub ready_timeout: Period,
-    /// Names of environment variables that are passed on beside `PATH`, `HOME`, `LANG` and `TMPDIR`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub environment: Vec<String>,
-}
-
-fn default_ready_timeout() -> Period {
-    Period::from_seconds(60)
-}
-
 impl ModelSpec {
     /// Reads a spec file's text.
     pub fn parse(text: &str) -> Result<Self, Problem> {
@@ -677,7 +668,7 @@ impl ModelSpec {
             check_command("retrain.command", &retrain.command, &["{snapshot}", "{artifact}"])?;
         }
         if let Some(serve) = &self.serve {
-            check_command("serve.command", &serve.command, &["{artifact}", "{port}"])?;
+            serve.check()?;
         }
         let rollout = &self.rollout;
         if !(rollout.alpha > 0.0 && rollout.alpha <= 0.5) {
@@ -700,6 +691,12 @@ impl ModelSpec {
                 "nothing could be judged; errors and performance are usual",
             );
         }
+        exposure::check(
+            rollout.sticky.as_deref(),
+            rollout.audience.as_ref(),
+            &rollout.segment_budgets,
+            rollout.budget,
+        )?;
         let weights: Vec<f64> = rollout.stages.iter().map(Stage::weight).collect();
         if weights.last() != Some(&1.0) {
             return wrong(
@@ -853,6 +850,10 @@ time = "ts"
             refusal("[rollout]\nstages = ['50%']").starts_with("rollout.stages: does not end with `100%`")
         );
         assert!(refusal("[serve]\ncommand = ['x']").contains("does not contain `{artifact}`"));
+        assert!(refusal("[serve]\nurl = 'http://x'").starts_with("serve.url: does not contain `{version}`"));
+        assert!(refusal("[rollout]\nsticky = 'cookie:'").starts_with("rollout.sticky: not the name"));
+        let segments = "[rollout]\nsegment_budgets = [{ column = 'a', requests = 1 }]";
+        assert!(refusal(segments).starts_with("rollout.segment_budgets: without a budget"));
         assert!(refusal("[watch]\nperformance = { metric = 'mae' }").contains("does not fit the task"));
         assert!(refusal("segments = ['a', 'a']").starts_with("data.segments[1]: `a` is named twice"));
         assert!(refusal("segments = ['late']").starts_with("data.segments[0]: `late` is no feature"));

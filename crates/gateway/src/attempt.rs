@@ -33,8 +33,10 @@ pub(crate) struct Call {
     pub(crate) protocol: Protocol,
     /// Whether HTTP/2 is spoken with the server.
     pub(crate) http2: bool,
-    /// Whether it is split and recorded.
+    /// Whether it is split and counted.
     pub(crate) predicts: bool,
+    /// Whether it is recorded: of requests that are not looked into, those that do more than read.
+    pub(crate) recorded: bool,
     /// Whether it may be sent a second time.
     pub(crate) repeatable: bool,
     pub(crate) id: String,
@@ -365,7 +367,7 @@ impl Attempt {
             seat.conclude(outcome);
         }
         self.seat = None;
-        if self.call.predicts {
+        if self.call.recorded {
             self.record(fault);
         }
     }

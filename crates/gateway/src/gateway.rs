@@ -318,6 +318,8 @@ impl Gateway {
         let threads = self.shared.config.threads.max(1);
         if tokio::time::timeout(grace, stopped.wait_for(|stopped| *stopped >= threads)).await.is_err() {
             tracing::warn!("requests were still under way when the gateway stopped");
+        } else if let Err(error) = crate::memory::remember(&self.shared, false) {
+            tracing::warn!(%error, "what was reserved of a budget counts as used");
         }
         self.shared.captures.store(None);
     }

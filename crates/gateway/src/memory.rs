@@ -26,6 +26,8 @@ pub(crate) struct Memory {
     path: PathBuf,
     /// What an earlier process reserved.
     before: BTreeMap<ModelName, Kept>,
+    /// What is in the file.
+    written: Mutex<BTreeMap<ModelName, Kept>>,
     poke: SyncSender<()>,
     poked: Mutex<Option<Receiver<()>>>,
 }
@@ -54,7 +56,8 @@ impl Memory {
         };
         let routes = before.iter().map(|(model, kept)| (model.clone(), kept.route.clone())).collect();
         let (poke, poked) = sync_channel(1);
-        Ok((Self { path: path.to_owned(), before, poke, poked: Mutex::new(Some(poked)) }, routes))
+        let written = Mutex::default();
+        Ok((Self { path: path.to_owned(), before, written, poke, poked: Mutex::new(Some(poked)) }, routes))
     }
 
     /// What an earlier process reserved for the same rollout.
@@ -92,18 +95,12 @@ pub(crate) fn keep(shared: &Arc<Shared>, stopping: watch::Receiver<bool>) -> Res
     });
     let Some(poked) = poked else { return Ok(()) };
     let work = move || {
-        let mut written = BTreeMap::new();
-        loop {
-            let ended = matches!(poked.recv_timeout(LOOK), Err(RecvTimeoutError::Disconnected));
-            let last = ended || *stopping.borrow() || stopping.has_changed().is_err();
-            let Some(shared) = shared.upgrade() else { return };
-            let failed = remember(&shared, &mut written, last).err();
-            if let Some(error) = &failed {
+        while !matches!(poked.recv_timeout(LOOK), Err(RecvTimeoutError::Disconnected)) {
+            let stopped = *stopping.borrow() || stopping.has_changed().is_err();
+            let Some(shared) = shared.upgrade().filter(|_| !stopped) else { return };
+            if let Err(error) = remember(&shared, true) {
                 tracing::error!(%error, "the gateway cannot write down what it must remember");
                 std::thread::sleep(Duration::from_secs(1));
-            }
-            if last {
-                return;
             }
         }
     };
@@ -111,25 +108,27 @@ pub(crate) fn keep(shared: &Arc<Shared>, stopping: watch::Receiver<bool>) -> Res
     made.map(drop).map_err(|error| Problem::internal(format!("the gateway cannot start: {error}")))
 }
 
-/// Writes down what is new: reservations first, then they may be used. At the end what was not used is given back.
-fn remember(shared: &Shared, written: &mut BTreeMap<ModelName, Kept>, last: bool) -> std::io::Result<()> {
+/// Writes down what is new: reservations first, then they may be used. With no `more`, because no request is under way
+/// any more, what was reserved and not used is given back.
+pub(crate) fn remember(shared: &Shared, more: bool) -> std::io::Result<()> {
     let Some(memory) = &shared.memory else { return Ok(()) };
+    let mut written = memory.written.lock().unwrap_or_else(PoisonError::into_inner);
     let routes = shared.routes.load();
     let mut wanted = Vec::new();
     let kept: BTreeMap<ModelName, Kept> = routes
         .iter()
         .map(|(model, slot)| {
             let budget = slot.route.candidate.as_ref().and_then(|candidate| candidate.budget);
-            let more = slot.exposure.wants(budget).filter(|_| !last);
-            let known = written.get(model).map(|kept| &kept.reserved);
+            let reserve = if more { slot.exposure.wants(budget) } else { Some(slot.exposure.used()) };
+            let known = written.get(model).filter(|kept| kept.route == slot.route);
             let unchanged =
-                known.filter(|known| more.is_none() && known.tripped == slot.exposure.tripped() && !last);
+                known.filter(|known| reserve.is_none() && known.reserved.tripped == slot.exposure.tripped());
             let reserved = match unchanged {
                 // Counts alone are no reason to write: what is reserved covers them.
-                Some(known) => known.clone(),
-                None => slot.exposure.reservation(more),
+                Some(known) => known.reserved.clone(),
+                None => slot.exposure.reservation(reserve),
             };
-            wanted.extend(more.map(|more| (slot.exposure.clone(), more)));
+            wanted.extend(reserve.map(|requests| (slot.exposure.clone(), requests)));
             (model.clone(), Kept { route: slot.route.clone(), reserved })
         })
         .collect();

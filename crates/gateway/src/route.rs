@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use steersman_domain::Version;
 use steersman_domain::fact::TripCause;
+pub use steersman_domain::spec::{Audience, Repeatable, SegmentBudget};
 
 /// How a model's requests are split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,20 +42,6 @@ impl Target {
     }
 }
 
-/// Which requests may be sent a second time: as a copy for the candidate, or again to the same server when a connection
-/// broke before any answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Repeatable {
-    /// Those that only read, by their method.
-    Reads,
-    /// Predictions by the Open Inference Protocol or V1 too, as they change nothing.
-    #[default]
-    Predictions,
-    /// All: the owner declares that they change nothing.
-    All,
-}
-
 /// The candidate's part of a route.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CandidateRoute {
@@ -74,25 +61,6 @@ pub struct CandidateRoute {
     /// The most requests of one segment that it may answer, of those that say which segment they are of.
     #[serde(default)]
     pub segment_budgets: Vec<SegmentBudget>,
-}
-
-/// Requests with a header, or a cookie, of one of these values: an A/B test by header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Audience {
-    /// The name of a request header, or `cookie:NAME`.
-    pub by: String,
-    /// The values that belong to it; none for any value.
-    #[serde(default)]
-    pub values: Vec<String>,
-}
-
-/// A limit for each value of a column.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SegmentBudget {
-    /// The column: the name of an input of the request, else a header `x-segment-COLUMN`.
-    pub column: String,
-    /// The most requests of each value.
-    pub requests: u64,
 }
 
 /// What was counted.

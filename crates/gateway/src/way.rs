@@ -9,7 +9,7 @@ use crate::headers::{self, REQUEST_ID, check, ready_request, text};
 use crate::mirror;
 use crate::outgoing::{Intake, Outgoing, Progress, Reading, Upload, take_in};
 use crate::protocol::{self, About, Asked, Protocol, Question, grpc};
-use crate::route::Target;
+use crate::route::{Repeatable, Target};
 use crate::slot::{Slot, count};
 use crate::split::{hash64, on_candidate};
 use bytes::Bytes;
@@ -206,7 +206,22 @@ async fn prepared(
     let mut headers = parts.headers;
     ready_request(&mut headers, parts.version);
     let method = parts.method;
-    let call = Call { model, protocol, http2, predicts, repeatable, id, unit, method, path, headers, body };
+    let reads = mirror::repeatable(Repeatable::Reads, protocol, &method);
+    let recorded = predicts && !(protocol == Protocol::Http && reads);
+    let call = Call {
+        model,
+        protocol,
+        http2,
+        predicts,
+        recorded,
+        repeatable,
+        id,
+        unit,
+        method,
+        path,
+        headers,
+        body,
+    };
     Ok(Prepared { slot, call, choice, fresh })
 }
 
@@ -251,6 +266,10 @@ fn choose(
         return Choice { candidate: true, weight };
     }
     count(&slot.counts.budget_refusals);
+    if let Some(memory) = &worker.shared.memory {
+        // Perhaps only a reservation is missing.
+        memory.poke();
+    }
     Choice::default()
 }
 

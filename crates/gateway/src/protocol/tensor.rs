@@ -83,7 +83,7 @@ mod tests {
         );
         assert_eq!(read("BF16", &[1], &[0xc0, 0xbf]).unwrap(), json!([-1.5]));
         assert_eq!(read("INT16", &[1], &[254, 255]).unwrap(), json!([-2]));
-        assert_eq!(read("UINT64", &[1], &[255; 8]).unwrap(), json!(u64::MAX));
+        assert_eq!(read("UINT64", &[1], &[255; 8]).unwrap(), json!([u64::MAX]));
         assert_eq!(read("BOOL", &[2], &[0, 1]).unwrap(), json!([false, true]));
         assert_eq!(read("BYTES", &[2], b"\x02\0\0\0ab\0\0\0\0").unwrap(), json!(["ab", ""]));
         let refusal =

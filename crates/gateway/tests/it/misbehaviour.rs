@@ -81,7 +81,7 @@ async fn what_is_too_large_or_too_slow_ends_and_is_named() {
     let chunk = format!("3e9\r\n{}\r\n0\r\n\r\n", "x".repeat(1_001));
     let chunked = post("Host: a\r\nTransfer-Encoding: chunked\r\n", &chunk);
     assert!(raw(&gateway, &chunked).await.starts_with("HTTP/1.1 413 "));
-    assert!(raw(&gateway, b"POST /v2/mod").await.is_empty() || true);
+    raw(&gateway, b"POST /v2/mod").await;
     let slow = post("Host: a\r\nContent-Length: 10\r\n", "{");
     assert!(raw(&gateway, &slow).await.starts_with("HTTP/1.1 408 "));
     until("the names", || {
@@ -122,9 +122,13 @@ async fn servers_that_misbehave_are_named_and_other_models_do_not_notice() {
             Fault::Malformed,
             502,
         ),
-        (writes(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n").await, Fault::CutShort, 0),
+        (writes(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n").await, Fault::CutShort, 200),
         (writes(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await, Fault::CutShort, 200),
-        (writes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel").await, Fault::CutShort, 0),
+        (
+            writes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel").await,
+            Fault::CutShort,
+            200,
+        ),
         (silent, Fault::IdleTimeout, 200),
         (writes(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n").await, Fault::TooLarge, 502),
         ("http://127.0.0.1:1".to_owned(), Fault::Unreachable, 502),
@@ -146,16 +150,18 @@ async fn servers_that_misbehave_are_named_and_other_models_do_not_notice() {
     };
     for (url, fault, status) in cases {
         gateway.install(&model(), route(&url, None));
-        let reply = ask(&gateway, "a").await;
-        if status != 0 {
-            assert_eq!(reply.status(), status, "{fault:?}");
+        let url = format!("http://{}/v2/models/m/infer", gateway.address());
+        // A part is never taken for the whole: where nothing is told the connection ends.
+        match reqwest::Client::new().post(url).body("{}").send().await {
+            Ok(reply) if reply.status() == 200 => assert!(reply.text().await.is_err(), "{fault:?}"),
+            Ok(reply) => {
+                // One that broke off before any of it was passed on is a problem.
+                let status = if fault == Fault::CutShort { 502 } else { status };
+                assert_eq!(reply.status(), status, "{fault:?}");
+                assert!(reply.text().await.unwrap().contains("the server of v1: "), "{fault:?}");
+            }
+            Err(_) => assert_eq!(status, 200, "{fault:?}"),
         }
-        let (answered, body) = (reply.status().is_success(), reply.text().await);
-        // A part is never taken for the whole.
-        assert!(
-            if answered { body.is_err() } else { body.unwrap().contains("the server of v1: ") },
-            "{fault:?}"
-        );
         until("the fault", || faults(&gateway, fault) == 1).await;
         let capture = loop {
             let capture = captures.recv().await.unwrap();

@@ -135,7 +135,7 @@ async fn grpc_server(status: &'static str) -> String {
                     assert_eq!(request.headers()["te"], "trailers");
                     let body = request.into_body().collect().await.unwrap().to_bytes();
                     // The answer has the request's name, an output `y` of one BYTES element.
-                    let output = b"\x2a\x11\x0a\x01y\x12\x05BYTES\x1a\x01\x01\x2a\x03\x42\x01z";
+                    let output = b"\x2a\x12\x0a\x01y\x12\x05BYTES\x1a\x01\x01\x2a\x03\x42\x01z";
                     let mut message = b"\x0a\x01m\x12\x02v7".to_vec();
                     message.extend_from_slice(output);
                     let mut frame = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];

@@ -66,7 +66,7 @@ async fn what_may_change_something_is_not_copied_unless_declared_safe() {
     both.repeatable = Repeatable::All;
     gateway.install(&model(), both);
     assert_eq!(client.post(&url).body("2").send().await.unwrap().status(), 200);
-    for _ in 0..5 {
+    for _ in 0..3 {
         captures.recv().await.unwrap();
     }
     let seen = seen.lock().unwrap();

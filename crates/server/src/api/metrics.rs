@@ -26,14 +26,6 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
     line("events_shed_total", "", events.shed);
     for name in state.models.keys() {
         let labels = format!("{{model=\"{name}\"}}");
-        let counters = platform.gateway().counters(name);
-        line("champion_requests_total", &labels, counters.champion_requests);
-        line("candidate_requests", &labels, counters.candidate_requests);
-        line("shadow_requests", &labels, counters.shadow_requests);
-        line("failed_requests_total", &labels, counters.failed_requests);
-        line("fallbacks_total", &labels, counters.fallbacks);
-        line("shed_mirrors_total", &labels, counters.shed_mirrors);
-        line("shed_captures_total", &labels, counters.shed_captures);
         let (in_flight, refused) = admission.of(name);
         line("model_ingest_in_flight_bytes", &labels, in_flight);
         line("model_ingest_in_flight_bytes_limit", &labels, admission.limits().in_flight_per_model);
@@ -53,5 +45,6 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
             line("unknown_column_values_total", &labels, stats.unknown_columns.values().sum());
         }
     }
+    platform.gateway().write_metrics(&mut text);
     text
 }

@@ -1,4 +1,5 @@
-//! Records of calls that the gateway or others saw: Open Inference Protocol V2, and V1 (`instances`, `predictions`).
+//! Records of calls that the gateway or others saw: Open Inference Protocol V2, and V1 (`instances`, `predictions`);
+//! of conversations, what the schema has columns for.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use steersman_domain::oip::{InferRequest, InferResponse};
 use steersman_domain::record::Arm;
 use steersman_domain::time::parse_time;
 use steersman_domain::{Problem, Record, RecordId, Schema};
+use steersman_gateway::protocol::{Exchange, Said};
 
 /// One call to a model, however it was seen.
 #[derive(Debug, Clone)]
@@ -15,9 +17,7 @@ pub(super) struct Call {
     pub(super) id: String,
     /// When it was asked, unless the request says otherwise.
     pub(super) time: Timestamp,
-    pub(super) request: bytes::Bytes,
-    /// None where there was no good answer.
-    pub(super) response: Option<bytes::Bytes>,
+    pub(super) content: Content,
     /// The version, unless the answer names one.
     pub(super) version: Option<String>,
     pub(super) arm: Option<Arm>,
@@ -25,6 +25,15 @@ pub(super) struct Call {
     pub(super) unit: Option<u64>,
     pub(super) latency_ms: Option<f64>,
     pub(super) status: u16,
+}
+
+/// What was asked and answered.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// JSON of either protocol; no answer where there was no good one.
+    Json { request: bytes::Bytes, response: Option<bytes::Bytes> },
+    /// As the gateway read it.
+    Said(Said),
 }
 
 /// The records of a call, one for each row, and the columns that the schema does not have, with how many values came.
@@ -68,15 +77,35 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, Proble
 fn request(body: &[u8], schema: &Schema) -> Result<Request, Problem> {
     let what = "request is not an inference request";
     if parse::<Spoken>(body, what)?.instances.is_some() {
-        let instances = parse::<V1Request>(body, what)?.instances;
-        let rows =
-            instances.into_iter().map(|instance| v1_row(instance, schema)).collect::<Result<_, _>>()?;
-        return Ok(Request { id: None, time: None, rows });
+        return v1_request(parse::<V1Request>(body, what)?.instances, schema);
     }
-    let request: InferRequest = parse(body, what)?;
+    v2_request(&parse(body, what)?, schema)
+}
+
+fn v1_request(instances: Vec<Json>, schema: &Schema) -> Result<Request, Problem> {
+    let rows = instances.into_iter().map(|instance| v1_row(instance, schema)).collect::<Result<_, _>>()?;
+    Ok(Request { id: None, time: None, rows })
+}
+
+fn v2_request(request: &InferRequest, schema: &Schema) -> Result<Request, Problem> {
     let time = request.parameters.get("time").and_then(|time| time.as_str()).map(parse_time).transpose();
     let time = time.map_err(|problem| problem.field("parameters.time"))?;
-    Ok(Request { id: request.id.clone(), time, rows: request.rows()? })
+    Ok(Request { id: request.id.clone(), time, rows: request.rows_for(schema)? })
+}
+
+/// What is known of a conversation, by the names that a schema may have.
+fn conversation(exchange: &Exchange) -> Row {
+    let text = |value: &Option<String>| value.clone().map_or(Json::Null, Json::String);
+    let number = |value: Option<u64>| value.map_or(Json::Null, Json::from);
+    let row = [
+        ("prompt", text(&exchange.prompt)),
+        ("completion", text(&exchange.completion)),
+        ("finish_reason", text(&exchange.finish_reason)),
+        ("prompt_tokens", number(exchange.prompt_tokens)),
+        ("completion_tokens", number(exchange.completion_tokens)),
+        ("streamed", exchange.streamed.into()),
+    ];
+    row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A row by name, or its features in the order of the schema.
@@ -96,30 +125,61 @@ fn v1_row(instance: Json, schema: &Schema) -> Result<Row, Problem> {
 }
 
 /// The outputs of an answer, and the version that it names.
-fn outputs(body: &[u8], schema: &Schema) -> Result<(Vec<Option<f64>>, Option<String>), Problem> {
+type Outputs = (Vec<Option<f64>>, Option<String>);
+
+fn outputs(body: &[u8], schema: &Schema) -> Result<Outputs, Problem> {
     let what = "answer is not an inference answer";
-    let name = &schema.prediction.name;
     if parse::<Spoken>(body, what)?.predictions.is_some() {
-        let predictions = parse::<V1Response>(body, what)?.predictions;
-        let number = |prediction: &Json| match prediction {
-            Json::Object(outputs) => outputs.get(name)?.as_f64(),
-            Json::Array(values) => values.first().filter(|_| values.len() == 1)?.as_f64(),
-            value => value.as_f64(),
-        };
-        return Ok((predictions.iter().map(number).collect(), None));
+        return Ok((v1_outputs(&parse::<V1Response>(body, what)?.predictions, schema), None));
     }
-    let response: InferResponse = parse(body, what)?;
+    v2_outputs(&parse(body, what)?, schema)
+}
+
+fn v1_outputs(predictions: &[Json], schema: &Schema) -> Vec<Option<f64>> {
+    let number = |prediction: &Json| match prediction {
+        Json::Object(outputs) => outputs.get(&schema.prediction.name)?.as_f64(),
+        Json::Array(values) => values.first().filter(|_| values.len() == 1)?.as_f64(),
+        value => value.as_f64(),
+    };
+    predictions.iter().map(number).collect()
+}
+
+fn v2_outputs(response: &InferResponse, schema: &Schema) -> Result<Outputs, Problem> {
     let rows = response.rows()?;
-    Ok((rows.iter().map(|row| row.get(name)?.as_f64()).collect(), response.model_version))
+    let outputs = rows.iter().map(|row| row.get(&schema.prediction.name)?.as_f64()).collect();
+    Ok((outputs, response.model_version.clone()))
+}
+
+/// What was asked and what was answered, as the schema has it.
+fn read(content: &Content, schema: &Schema) -> Result<(Request, Outputs), Problem> {
+    let nothing = (Vec::new(), None);
+    Ok(match content {
+        Content::Json { request: asked, response } => {
+            let outputs = response.as_ref().map(|response| outputs(response, schema)).transpose()?;
+            (request(asked, schema)?, outputs.unwrap_or(nothing))
+        }
+        Content::Said(Said::Tensors(asked, answered)) => {
+            let outputs = answered.as_ref().map(|answered| v2_outputs(answered, schema)).transpose()?;
+            (v2_request(asked, schema)?, outputs.unwrap_or(nothing))
+        }
+        Content::Said(Said::Instances(asked, answered)) => {
+            let outputs = answered.as_ref().map(|answered| v1_outputs(answered, schema)).unwrap_or_default();
+            (v1_request(asked.clone(), schema)?, (outputs, None))
+        }
+        Content::Said(Said::Exchange(exchange)) => {
+            let mut row = conversation(exchange);
+            let output = row.get(&schema.prediction.name).and_then(Json::as_f64);
+            row.retain(|name, _| schema.feature(name).is_some());
+            (Request { id: None, time: None, rows: vec![row] }, (vec![output], None))
+        }
+        // Who answered, how fast and how well is known all the same.
+        Content::Said(Said::Opaque) => (Request { id: None, time: None, rows: vec![Row::new()] }, nothing),
+    })
 }
 
 /// The records of one call: one for each row of it.
 pub(super) fn records_of(call: &Call, schema: &Schema) -> Result<Rows, Problem> {
-    let request = request(&call.request, schema)?;
-    let (outputs, named) = match &call.response {
-        Some(response) => outputs(response, schema)?,
-        None => (Vec::new(), None),
-    };
+    let (request, (outputs, named)) = read(&call.content, schema)?;
     let id = match (&request.id, call.arm) {
         // The gateway has made the caller's id its own already.
         (Some(id), None) => id,

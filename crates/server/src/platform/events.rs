@@ -6,7 +6,7 @@
 //! each other for a limited time. An answer that failed is never sent, so a request that stays alone is no record: nobody
 //! knows what became of it; it is counted.
 
-use super::calls::Call;
+use super::calls::{Call, Content};
 use super::ingest::CALL_BATCH;
 use super::{Platform, lock};
 use bytes::Bytes;
@@ -122,8 +122,7 @@ impl Events {
         let call = Call {
             id: key.1,
             time,
-            request: request.body,
-            response: Some(response.body),
+            content: Content::Json { request: request.body, response: Some(response.body) },
             version: None,
             arm: None,
             weight: None,

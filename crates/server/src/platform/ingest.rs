@@ -3,15 +3,15 @@
 //! What does not fit the schema is refused row by row, with the place and the reason, and kept in the quarantine; the
 //! rest of the batch is durable when the call returns.
 
-use super::calls::{Call, records_of};
+use super::calls::{Call, Content, records_of};
 use super::{Platform, Ticket, blocking, lock};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use steersman_domain::time::{from_micros, micros};
-use steersman_domain::{ErrorKind, ModelName, Problem, Record, Schema};
-use steersman_gateway::Capture;
+use steersman_domain::{ModelName, Problem, Record, Schema};
+use steersman_gateway::{Capture, Payload};
 use steersman_records::intake::{Format, Packing, Wanted, read, unpack};
 use steersman_records::{Kind, Refusal, Refusals};
 use steersman_watch::quality::{Fault, NotTaken};
@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 
 /// How many calls are written together.
 pub(super) const CALL_BATCH: usize = 512;
+/// A captured body may be so large when it is unpacked.
+const LARGEST_UNPACKED: u64 = 16 << 20;
 
 /// What became of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -188,23 +190,29 @@ fn faults(refusals: &Refusals, schema: &Schema) -> Vec<NotTaken> {
 }
 
 /// A call as the gateway saw it.
-fn captured(capture: Capture, now: Timestamp) -> (ModelName, Result<Call, Problem>) {
-    let model = capture.model;
-    if capture.truncated {
-        let problem = Problem::new(ErrorKind::TooLarge, "the call is larger than what is captured");
-        return (model, Err(problem.hint(format!("the call `{}`", capture.request_id))));
-    }
-    let call = Call {
+fn captured(mut capture: Capture, now: Timestamp) -> (ModelName, Result<Call, Problem>) {
+    let model = capture.model.clone();
+    let read = unpacked(&mut capture.request)
+        .and_then(|()| unpacked(&mut capture.response))
+        .and_then(|()| steersman_gateway::protocol::read(&capture));
+    let call = read.map(|said| Call {
         id: capture.request_id,
-        time: from_micros(micros(now) - i64::try_from(capture.latency.as_micros()).unwrap_or(0)),
-        request: capture.request,
-        response: (capture.status == 200).then_some(capture.response),
+        time: from_micros(micros(now) - i64::try_from(capture.began.elapsed().as_micros()).unwrap_or(0)),
+        content: Content::Said(said),
         version: Some(capture.version.to_string()),
         arm: Some(capture.arm),
         weight: Some(capture.weight),
         unit: Some(capture.unit),
         latency_ms: Some(capture.latency.as_secs_f64() * 1_000.0),
         status: capture.status,
-    };
-    (model, Ok(call))
+    });
+    (model, call)
+}
+
+/// Undoes what `Content-Encoding` says of a body that is all there.
+fn unpacked(payload: &mut Payload) -> Result<(), Problem> {
+    let Some(packing) = payload.packing.take().filter(|_| payload.whole()) else { return Ok(()) };
+    let mut room = |_: u64| Ok(());
+    payload.bytes = unpack(Packing::of(&packing)?, payload.bytes.clone(), LARGEST_UNPACKED, &mut room)?;
+    Ok(())
 }

@@ -17,9 +17,10 @@ impl Platform {
         self.stop_unneeded(name, model, champion).await;
         let Some(url) = self.server(name, model, champion).await? else { return Ok(()) };
         let mut route = Route {
-            champion: Target { version: champion, url },
+            champion: target(name, model, champion, url),
             candidate: None,
             sticky: model.spec.rollout.sticky.clone(),
+            repeatable: model.spec.serve.as_ref().map(|serve| serve.repeatable).unwrap_or_default(),
         };
         let mut wanted = RouteState { champion, candidate: None, weight: 0.0, mirror: false };
         let rollout = model.active_rollout();
@@ -27,11 +28,13 @@ impl Platform {
             && let Some(url) = self.server(name, model, rollout.candidate).await?
         {
             route.candidate = Some(CandidateRoute {
-                target: Target { version: rollout.candidate, url },
+                target: target(name, model, rollout.candidate, url),
                 weight: stage.weight,
                 mirror: stage.mirror,
                 budget: rollout.plan.budget,
                 salt: rollout.plan.salt.clone(),
+                audience: model.spec.rollout.audience.clone(),
+                segment_budgets: model.spec.rollout.segment_budgets.clone(),
             });
             let candidate = Some(rollout.candidate);
             wanted = RouteState { champion, candidate, weight: stage.weight, mirror: stage.mirror };
@@ -56,6 +59,9 @@ impl Platform {
         version: Version,
     ) -> Result<Option<String>, Problem> {
         let Some(serve) = &model.spec.serve else { return Ok(None) };
+        if let Some(url) = &serve.url {
+            return Ok(Some(address(url, name, version)));
+        }
         let run = model.versions.get(&version).and_then(|state| state.run.as_ref());
         let artifact = self.artifact_path(name, version, run);
         let folder = PathBuf::from(&model.folder);
@@ -88,4 +94,15 @@ impl Platform {
         }
         Ok(())
     }
+}
+
+/// The server of a version, where it is reached.
+fn target(name: &ModelName, model: &ModelState, version: Version, url: String) -> Target {
+    let grpc = model.spec.serve.as_ref().and_then(|serve| serve.grpc_url.as_ref());
+    Target { version, url, grpc: grpc.map(|grpc| address(grpc, name, version)) }
+}
+
+/// An address with the version and the model filled in.
+fn address(template: &str, name: &ModelName, version: Version) -> String {
+    template.replace("{version}", &version.to_string()).replace("{model}", name.as_str())
 }
