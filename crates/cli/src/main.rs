@@ -8,6 +8,7 @@ mod demo;
 mod estimate;
 mod features;
 mod forget;
+mod gateway;
 mod import;
 mod init;
 mod learner;
@@ -36,6 +37,7 @@ struct Arguments {
 enum Command {
     Demo(demo::DemoArgs),
     Up(up::UpArgs),
+    Gateway(gateway::GatewayArgs),
     Compare(compare::CompareArgs),
     Estimate(estimate::EstimateArgs),
     Tune(tune::TuneArgs),
@@ -86,6 +88,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Demo(args) => Box::pin(demo::run(args)).await?,
         Command::Up(args) => Box::pin(up::run(&args)).await?,
+        Command::Gateway(args) => Box::pin(gateway::run(args)).await?,
         Command::Compare(args) => return compare::run(&args),
         Command::Estimate(args) => return estimate::run(&args),
         Command::Tune(args) => tune::run(&args)?,

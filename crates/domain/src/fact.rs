@@ -428,6 +428,18 @@ pub enum Fact {
         /// Requests that the candidate had answered.
         exposed: u64,
     },
+    /// A gateway may give so many requests more to the candidate: a part of the rollout's budget.
+    #[serde(rename = "budget.granted")]
+    BudgetGranted {
+        /// The model.
+        model: ModelName,
+        /// The rollout.
+        rollout: RolloutId,
+        /// The gateway.
+        gateway: String,
+        /// So many more.
+        requests: u64,
+    },
     /// A report was written.
     #[serde(rename = "report.issued")]
     ReportIssued {
@@ -671,6 +683,7 @@ impl Fact {
             Self::ChampionChanged { .. } => "champion.changed",
             Self::ServerFailed { .. } => "server.failed",
             Self::GatewayTripped { .. } => "gateway.tripped",
+            Self::BudgetGranted { .. } => "budget.granted",
             Self::ReportIssued { .. } => "report.issued",
         }
     }
@@ -705,7 +718,8 @@ impl Fact {
             | Self::RolloutFinished { model, .. }
             | Self::ChampionChanged { model, .. }
             | Self::ServerFailed { model, .. }
-            | Self::GatewayTripped { model, .. } => Some(model),
+            | Self::GatewayTripped { model, .. }
+            | Self::BudgetGranted { model, .. } => Some(model),
         }
     }
 }

@@ -31,8 +31,10 @@ pub struct Config {
     pub tls: Option<ServerTls>,
     /// Certificates of model servers that are trusted beside those that the machine trusts.
     pub authorities: Option<PathBuf>,
-    /// What it remembers over a restart: none for nothing.
+    /// The file of what it remembers over a restart; none for nothing.
     pub memory: Option<PathBuf>,
+    /// Whether the routes that it remembers are served at once; else only what it used of budgets is remembered.
+    pub resume: bool,
     /// After how long without [`Gateway::heartbeat`] candidates get no traffic.
     pub dead_man: Duration,
     /// How long a connection to a model server may take, with TLS.
@@ -72,6 +74,7 @@ impl Default for Config {
             tls: None,
             authorities: None,
             memory: None,
+            resume: true,
             dead_man: Duration::from_secs(30),
             connect: Duration::from_secs(2),
             first_byte: Duration::from_secs(30),
@@ -188,7 +191,7 @@ impl Gateway {
         let (stop, stopping) = watch::channel(false);
         let stopped = listen::serve(listener, &shared, &stopping)?;
         let gateway = Self { shared, address, stop, stopped };
-        for (model, route) in remembered {
+        for (model, route) in remembered.into_iter().filter(|_| gateway.shared.config.resume) {
             gateway.install(&model, route);
         }
         if gateway.shared.memory.is_some() {

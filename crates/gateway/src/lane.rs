@@ -97,7 +97,7 @@ impl Lane {
     }
 
     /// Whether another request can be sent over it.
-    fn usable(&mut self) -> bool {
+    pub(crate) fn usable(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
         self.connection.is_some() && self.sender.is_ready()
     }

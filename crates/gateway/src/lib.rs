@@ -10,6 +10,7 @@
 //! - `protocol`: what a request asks for, and what a captured call says.
 //! - `listen`: callers' connections; `lane`: connections to model servers; `upstream` and `breaker`: how those are.
 //! - `outgoing` and `answer`: bodies on their way, there and back; `headers`: what is not passed on; `tls`.
+//! - `remote`: a gateway as a process of its own.
 //! - `capture` and `mirror`: what is handed on, what is copied. `fault`: what can go wrong, by name. `metrics`.
 
 mod answer;
@@ -27,6 +28,7 @@ mod metrics;
 mod mirror;
 mod outgoing;
 pub mod protocol;
+pub mod remote;
 mod route;
 mod slot;
 mod split;

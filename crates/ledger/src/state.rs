@@ -242,6 +242,8 @@ pub struct RolloutState {
     pub verdicts: Vec<VerdictState>,
     /// The gateway took the traffic away by itself.
     pub tripped: Option<TripState>,
+    /// How much of its budget each gateway may use.
+    pub grants: BTreeMap<String, u64>,
     /// How it ended.
     pub finished: Option<FinishState>,
 }
@@ -652,6 +654,7 @@ fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> 
                 approvals: Vec::new(),
                 verdicts: Vec::new(),
                 tripped: None,
+                grants: BTreeMap::new(),
                 finished: None,
             });
         }
@@ -691,6 +694,9 @@ fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> 
         }
         Fact::GatewayTripped { rollout, cause, .. } => {
             model.rollout_mut(&rollout)?.tripped = Some(TripState { cause, seq });
+        }
+        Fact::BudgetGranted { rollout, gateway, requests, .. } => {
+            *model.rollout_mut(&rollout)?.grants.entry(gateway).or_default() += requests;
         }
     }
     Ok(())

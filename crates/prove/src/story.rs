@@ -205,6 +205,7 @@ fn words(fact: &Fact) -> Option<(Tone, String, String)> {
         | Fact::SnapshotTaken { .. }
         | Fact::RunFinished { .. }
         | Fact::EvaluationFinished { .. }
+        | Fact::BudgetGranted { .. }
         | Fact::RouteApplied { .. } => return None,
     })
 }

@@ -46,5 +46,16 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
         }
     }
     platform.gateway().write_metrics(&mut text);
+    for (gateway, seen, counters) in platform.gateways() {
+        let _ = writeln!(text, "steersman_gateway_reported_ms{{gateway=\"{gateway}\"}} {}", seen.as_millis());
+        for (model, counters) in counters {
+            steersman_gateway::write_counters(
+                &mut text,
+                &model,
+                &format!(",gateway=\"{gateway}\""),
+                &counters,
+            );
+        }
+    }
     text
 }

@@ -4,6 +4,7 @@
 //! on loopback alone, and requests that a browser sends for another site are refused.
 
 mod events;
+mod gateways;
 mod guard;
 mod ledger;
 mod linger;
@@ -50,6 +51,9 @@ pub fn router(platform: Platform) -> Router {
         .route("/models/{model}/quarantine", get(telemetry::quarantine))
         .route("/models/{model}/events", post(events::of_model))
         .route("/events", post(events::of_any))
+        .route("/gateways", get(gateways::list))
+        .route("/gateways/{gateway}/orders", post(gateways::orders))
+        .route("/gateways/{gateway}/captures", post(gateways::captures))
         .route("/query", post(query::query))
         .route("/rollouts/{rollout}/approve", post(models::approve))
         .route("/rollouts/{rollout}/reject", post(models::reject))

@@ -243,7 +243,8 @@ impl Platform {
                     }
                 }
                 let calls = batch.drain(..).map(|(model, call)| (model, Ok(call))).collect();
-                platform.write_calls(calls, platform.now()).await;
+                // What is lost is counted.
+                let _ = platform.write_calls(calls, platform.now()).await;
             }
         });
         lock(&self.inner.tasks).push(task);

@@ -131,15 +131,22 @@ impl Platform {
                 let count = batch.len() as u64;
                 let now = platform.now();
                 let calls = batch.drain(..).map(|capture| captured(capture, now)).collect();
-                platform.write_calls(calls, now).await;
+                // What is lost is counted.
+                let _ = platform.write_calls(calls, now).await;
                 platform.inner.ingested.fetch_add(count, Ordering::SeqCst);
             }
         });
         lock(&self.inner.tasks).push(task);
     }
 
-    /// Makes records of calls. One that cannot be read is counted, and kept in the quarantine with the reason.
-    pub(super) async fn write_calls(&self, calls: Vec<(ModelName, Result<Call, Problem>)>, now: Timestamp) {
+    /// Makes records of calls; they are durable when this returns. One that cannot be read is counted, and kept in the
+    /// quarantine with the reason.
+    pub(super) async fn write_calls(
+        &self,
+        calls: Vec<(ModelName, Result<Call, Problem>)>,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        let mut outcome = Ok(());
         let mut by_model: BTreeMap<ModelName, (Vec<Record>, Refusals)> = BTreeMap::new();
         for (index, (model, call)) in calls.into_iter().enumerate() {
             let (id, at) = call.as_ref().ok().map(|call| (call.id.clone(), call.time)).unzip();
@@ -171,10 +178,12 @@ impl Platform {
                 Ok(appended) => self.inner.watcher.note_refused(&model, &found, &appended.resent, now),
                 Err(problem) => {
                     self.inner.capture_failures.fetch_add(count, Ordering::SeqCst);
-                    tracing::error!(%model, %problem, count, "calls are lost");
+                    tracing::error!(%model, %problem, count, "calls are not recorded");
+                    outcome = Err(problem);
                 }
             }
         }
+        outcome
     }
 }
 
@@ -190,7 +199,7 @@ fn faults(refusals: &Refusals, schema: &Schema) -> Vec<NotTaken> {
 }
 
 /// A call as the gateway saw it.
-fn captured(mut capture: Capture, now: Timestamp) -> (ModelName, Result<Call, Problem>) {
+pub(super) fn captured(mut capture: Capture, now: Timestamp) -> (ModelName, Result<Call, Problem>) {
     let model = capture.model.clone();
     let read = unpacked(&mut capture.request)
         .and_then(|()| unpacked(&mut capture.response))

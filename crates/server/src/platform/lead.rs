@@ -105,6 +105,7 @@ impl Platform {
             };
             if other {
                 self.inner.gateway.withdraw();
+                self.inner.routes_changed.send_modify(|revision| *revision += 1);
                 self.inner.servers.stop_all().await;
             }
             return Ok(false);

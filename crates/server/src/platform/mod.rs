@@ -5,6 +5,7 @@
 //! - `ingest` takes records, labels and the gateway's captures in, under the limits of `admission`; `events` pairs the two
 //!   halves of a call that others saw, and `calls` makes records of calls.
 //! - `steer` is one turn of the loop: watch, decide, write facts, act.
+//! - `gateways` directs gateways that are processes of their own, and shares budgets out.
 //! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
 //! - `archive` is where the segments of records are, and keeps them in order.
 //! - `lead` says which of several replicas decides; the others follow the facts that it writes.
@@ -19,6 +20,7 @@ mod calls;
 mod clock;
 mod commands;
 mod events;
+mod gateways;
 mod ingest;
 mod jobs;
 mod lead;
@@ -135,6 +137,11 @@ struct Inner {
     capture_failures: AtomicU64,
     admission: Arc<Admission>,
     events: Events,
+    gateways: Mutex<gateways::Gateways>,
+    /// Held while a part of a budget is granted.
+    granting: tokio::sync::Mutex<()>,
+    /// Rises with each change of a route.
+    routes_changed: tokio::sync::watch::Sender<u64>,
     stopping: tokio::sync::watch::Sender<bool>,
     /// After so long records go, unless the model's spec says otherwise.
     retention: Option<Period>,
@@ -175,6 +182,9 @@ impl Platform {
         let gateway_config = steersman_gateway::Config {
             listen: options.gateway,
             dead_man: options.dead_man,
+            memory: Some(options.dir.join("gateway.json")),
+            // Model servers of an earlier process are gone; what it used of budgets is not.
+            resume: false,
             ..steersman_gateway::Config::default()
         };
         let gateway = Gateway::start(gateway_config, captures).await?;
@@ -203,6 +213,9 @@ impl Platform {
                 capture_failures: AtomicU64::new(0),
                 admission: Arc::new(Admission::new(options.ingest)),
                 events,
+                gateways: Mutex::default(),
+                granting: tokio::sync::Mutex::new(()),
+                routes_changed: tokio::sync::watch::Sender::new(0),
                 stopping: tokio::sync::watch::Sender::new(false),
                 retention: options.records.retention,
                 compaction: Mutex::default(),

@@ -39,8 +39,10 @@ impl Platform {
             let candidate = Some(rollout.candidate);
             wanted = RouteState { champion, candidate, weight: stage.weight, mirror: stage.mirror };
         }
+        self.own_portion(name, model, &mut route).await?;
         if self.inner.gateway.route(name).as_ref() != Some(&route) {
             self.inner.gateway.install(name, route);
+            self.inner.routes_changed.send_modify(|revision| *revision += 1);
         }
         if model.route == Some(wanted) {
             return Ok(());

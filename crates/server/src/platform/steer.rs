@@ -157,7 +157,7 @@ impl Platform {
                     history_from: live.reference_span.map(|(from, _)| from),
                     labelled_until: last_labelled.map(|last| from_micros(micros(last) + 1).min(known_by_now)),
                     verdict,
-                    tripped: self.inner.gateway.counters(name).tripped,
+                    tripped: model.active_rollout().and_then(|rollout| self.tripped(name, rollout).0),
                     exposed: live.judge.as_ref().map_or(0, |(_, judge)| judge.exposed()),
                     latency_p99_ms: latency.first().and_then(|measurement| measurement.reading.value()),
                 },
@@ -174,13 +174,12 @@ impl Platform {
             let Some(rollout) = model.active_rollout().filter(|rollout| rollout.tripped.is_none()) else {
                 continue;
             };
-            let counters = self.inner.gateway.counters(name);
-            let Some(cause) = counters.tripped else { continue };
+            let (Some(cause), exposed) = self.tripped(name, rollout) else { continue };
             let fact = Fact::GatewayTripped {
                 model: name.clone(),
                 rollout: rollout.rollout.clone(),
                 cause,
-                exposed: counters.candidate_requests,
+                exposed,
             };
             drafts.push(platform_draft("act", vec![rollout.seq], fact));
         }
