@@ -6,6 +6,7 @@ mod commands;
 mod compare;
 mod demo;
 mod estimate;
+mod gateway;
 mod import;
 mod ingest;
 mod platform;
