@@ -36,6 +36,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
 FEATURES = {f"feature_{number}": number * 1.25 for number in range(8)}
 BODY = json.dumps({"id": "0f8fad5b-d9cb-469f-a165-70867728950e", "inputs": [
@@ -43,6 +44,25 @@ BODY = json.dumps({"id": "0f8fad5b-d9cb-469f-a165-70867728950e", "inputs": [
 ANSWER = json.dumps({"model_name": "m", "model_version": "v1", "outputs": [
     {"name": "score", "shape": [1], "datatype": "FP64", "data": [0.25]}]})
 PATH = "/v2/models/m/infer"
+
+
+# 64 callers in turn.
+SCRIPT = """
+local number, requests = 0, {}
+wrk.method = "POST"
+wrk.body = [==[BODY]==]
+wrk.headers["content-type"] = "application/json"
+init = function()
+  for user = 1, 64 do
+    wrk.headers["x-user"] = "user-" .. user
+    requests[user] = wrk.format()
+  end
+end
+request = function()
+  number = number % 64 + 1
+  return requests[number]
+end
+"""
 
 
 def free_port():
@@ -94,7 +114,7 @@ def nginx_proxy(directory, port, ports, kind):
     headers = 'proxy_http_version 1.1; proxy_set_header Connection "";'
     target, more, copy = "u0", "", ""
     if kind == "split":
-        more = 'split_clients "$remote_port$request_id" $arm { 50% u0; * u1; } '
+        more = 'split_clients "$http_x_user" $arm { 50% u0; * u1; } '
         target = "$arm"
     if kind == "mirror":
         copy = f"location = /copy {{ internal; proxy_pass http://u1{PATH}; {headers} }} "
@@ -168,7 +188,7 @@ class ControlPlane:
         if kind:
             candidate = {"target": target("v2", ports[1]), "weight": 0.5 if kind == "split" else 0.0,
                          "mirror": kind == "mirror", "budget": None, "salt": "bench"}
-        route = {"champion": target("v1", ports[0]), "candidate": candidate, "sticky": None}
+        route = {"champion": target("v1", ports[0]), "candidate": candidate, "sticky": "x-user"}
         orders = json.dumps({"revision": 1, "silence_ms": 0, "routes": {"m": route}, "models": ["m"]}).encode()
         self.captures = 0
         plane = self
@@ -207,7 +227,6 @@ def steersman(binary, directory, port, ports, kind):
          "--server", f"http://127.0.0.1:{plane.server.server_port}", "--dir", str(directory / "state")],
         stdout=subprocess.DEVNULL)
     wait_for(admin)
-    import urllib.request
     for _ in range(500):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{admin}/readyz").close()
@@ -228,12 +247,20 @@ def resident_mb(pid):
     return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
 
 
+def faults(admin):
+    """What the gateway says went wrong."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics").read().decode()
+    lines = (line.rsplit(" ", 1) for line in text.splitlines() if "faults_total" in line)
+    return {name.removeprefix("steersman_"): int(count) for name, count in lines if count != "0"}
+
+
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
 def micros(text):
-    number, unit = re.fullmatch(r"([\d.]+)(\w+)", text).groups()
-    return float(number) * UNITS[unit]
+    """What wrk prints; where nothing was answered it is no number."""
+    found = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text)
+    return float(found.group(1)) * UNITS[found.group(2)] if found else float("inf")
 
 
 def load(port, script, connections, seconds):
@@ -247,7 +274,8 @@ def load(port, script, connections, seconds):
         "requests": int(re.search(r"(\d+) requests in", done).group(1)),
         "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", done).group(1)),
         "p50": quantile(50), "p99": quantile(99),
-        "errors": int(wrong.group(1) if wrong else 0) + sum(map(int, broken.groups() if broken else [])),
+        # A round without one answer is an error too.
+        "errors": (quantile(50) == float("inf")) + int(wrong.group(1) if wrong else 0) + sum(map(int, broken.groups() if broken else [])),
     }
 
 
@@ -277,8 +305,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         script = folder / "post.lua"
-        script.write_text(f"wrk.method = 'POST'\nwrk.body = [==[{BODY}]==]\n"
-                          "wrk.headers['content-type'] = 'application/json'\n")
+        script.write_text(SCRIPT.replace("BODY", BODY))
         try:
             ports = [free_port(), free_port()]
             for number, port in enumerate(ports):
@@ -310,11 +337,13 @@ def main():
                     "target": label(*target), "connections": count, "cpu_us": round(own, 1),
                     "cpu_us_median": round(statistics.median(result["cpu"] for result in results), 1),
                     "rps": round(max(result["rps"] for result in results)),
-                    "p50_us": round(quickest["p50"]), "p99_us": round(quickest["p99"]),
+                    "p50_us": quickest["p50"], "p99_us": quickest["p99"],
                     "errors": sum(result["errors"] for result in results),
                     "rss_mb": round(resident_mb(running[target][0].pid), 1),
                     "times_nginx": round(own / beside, 2) if beside else None,
                 }
+                if target[0] == "steersman":
+                    line["faults"] = faults(running[target][0].admin)
                 print(json.dumps(line), flush=True)
         finally:
             for process in processes:

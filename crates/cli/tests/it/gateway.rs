@@ -31,14 +31,20 @@ impl Edge {
     }
 
     fn end(mut self, signal: &str) {
-        assert!(std::process::Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+        assert!(
+            std::process::Command::new("kill")
+                .args([signal, &self.child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
         self.child.wait().unwrap();
     }
 }
 
 fn call(method: Method, url: &str, body: &Value) -> Option<(u16, Value)> {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let reply = reqwest::Client::new().request(method, url).body(body.to_string()).send().await.ok()?;
+        let reply = reqwest::Client::new().request(method, url).json(body).send().await.ok()?;
         Some((reply.status().as_u16(), reply.json().await.unwrap_or_default()))
     })
 }
@@ -50,7 +56,6 @@ fn metrics(edge: &Edge) -> String {
 }
 
 fn infer(id: &str) -> Value {
-    // All features of a row side by side, as many model servers want them.
     json!({"id": id, "inputs": [
         {"name": "calls", "shape": [1], "datatype": "FP64", "data": [9]},
         {"name": "plan", "shape": [1], "datatype": "BYTES", "data": ["a"]},

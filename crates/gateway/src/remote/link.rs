@@ -25,8 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The pause after something went wrong, and the longest one.
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// So many calls go in one batch.
+/// So many calls go in one batch, and about so many bytes.
 const BATCH: usize = 512;
+const BATCH_BYTES: usize = 4 << 20;
 /// More of an answer is not read.
 const LARGEST_ANSWER: usize = 16 << 20;
 
@@ -136,34 +137,53 @@ impl Link {
         let mut line = Line { link: self, at: 0, lane: None };
         let mut batch = Vec::with_capacity(BATCH);
         while captures.recv_many(&mut batch, BATCH).await > 0 {
-            let mut pause = PAUSE;
-            let count = batch.len() as u64;
-            loop {
-                match line.send("captures", CAPTURES, encode(&batch)).await {
-                    Ok((StatusCode::OK, _)) => {
-                        self.counts.acknowledged.fetch_add(count, Ordering::Relaxed);
-                        break;
-                    }
-                    Ok((status, body)) if status.is_client_error() && !again(status) => {
-                        let answer = String::from_utf8_lossy(&body).into_owned();
-                        tracing::error!(%status, answer, count, "captured calls are lost");
-                        self.counts.lost.fetch_add(count, Ordering::Relaxed);
-                        break;
-                    }
-                    refused => {
-                        if let Err(problem) = refused {
-                            tracing::warn!(%problem, count, "captured calls wait");
-                        }
-                        self.counts.failures.fetch_add(1, Ordering::Relaxed);
-                        line.turn();
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                    }
-                }
+            let mut rest = batch.as_slice();
+            while !rest.is_empty() {
+                let (part, later) = rest.split_at(portion(rest));
+                self.deliver(&mut line, part).await;
+                rest = later;
             }
             batch.clear();
         }
     }
+
+    /// Sends captures until they are durable or refused for good.
+    async fn deliver(&self, line: &mut Line<'_>, captures: &[Capture]) {
+        let (mut pause, count) = (PAUSE, captures.len() as u64);
+        loop {
+            match line.send("captures", CAPTURES, encode(captures)).await {
+                Ok((StatusCode::OK, _)) => {
+                    self.counts.acknowledged.fetch_add(count, Ordering::Relaxed);
+                    return;
+                }
+                Ok((status, body)) if status.is_client_error() && !again(status) => {
+                    let answer = String::from_utf8_lossy(&body).into_owned();
+                    tracing::error!(%status, answer, count, "captured calls are lost");
+                    self.counts.lost.fetch_add(count, Ordering::Relaxed);
+                    return;
+                }
+                refused => {
+                    if let Err(problem) = refused {
+                        tracing::warn!(%problem, count, "captured calls wait");
+                    }
+                    self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                    line.turn();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+/// How many captures go together: at least one, and about as many bytes as a batch may have.
+fn portion(captures: &[Capture]) -> usize {
+    let mut bytes = 0;
+    let fits = captures.iter().take_while(|capture| {
+        bytes += capture.request.bytes.len() + capture.response.bytes.len() + 512;
+        bytes <= BATCH_BYTES
+    });
+    fits.count().max(1)
 }
 
 /// Whether a refusal is for the moment only.
