@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 use steersman_domain::ModelName;
 use steersman_domain::record::Arm;
 
+/// After so many connections that had ended before anything was sent, a new one is made.
+const MOST_UNSENT: u32 = 3;
+
 /// What is known of a request before it is passed on.
 pub(crate) struct Call {
     pub(crate) model: ModelName,
@@ -192,7 +195,7 @@ impl Attempt {
         let mut lane = self.connect(origin, &tls, true).await?;
         let copy = self.arm == Arm::Shadow;
         let mut request = call.request(origin, copy).ok_or(Failure::Server(Fault::BadAddress))?;
-        let mut again = false;
+        let (mut again, mut unsent) = (false, 0);
         loop {
             let reused = lane.as_ref().is_none_or(|lane| lane.used);
             let sent = async {
@@ -220,9 +223,12 @@ impl Attempt {
             let Some(mut error) = error else { return Err(Failure::Server(Fault::ClosedEarly)) };
             let fault = fault_of(error.error());
             // A connection that rested had ended: nothing was sent.
-            let unsent = error.take_message().filter(|_| reused);
-            request = match unsent {
-                Some(request) => request,
+            let kept = error.take_message().filter(|_| reused && unsent < MOST_UNSENT);
+            request = match kept {
+                Some(request) => {
+                    unsent += 1;
+                    request
+                }
                 None if reused && !again && call.repeatable && fault == Fault::ClosedEarly => {
                     again = true;
                     count(&self.slot.counts.retries);
@@ -230,7 +236,7 @@ impl Attempt {
                 }
                 None => return Err(Failure::Server(fault)),
             };
-            lane = self.connect(origin, &tls, !again).await?;
+            lane = self.connect(origin, &tls, !again && unsent < MOST_UNSENT).await?;
         }
     }
 

@@ -105,9 +105,9 @@ async fn accept(listener: std::net::TcpListener, worker: Rc<Worker>, mut stoppin
             () = stopped => break,
         };
         let _ = stream.set_nodelay(true);
-        let (worker, watcher) = (worker.clone(), graceful.watcher());
+        let (worker, watcher, stopping) = (worker.clone(), graceful.watcher(), stopping.clone());
         tokio::task::spawn_local(async move {
-            if let Err(fault) = connection(&worker, stream, watcher).await {
+            if let Err(fault) = connection(&worker, stream, watcher, stopping).await {
                 worker.shared.client_faults.count_client(fault);
             }
             drop(seat);
@@ -118,19 +118,30 @@ async fn accept(listener: std::net::TcpListener, worker: Rc<Worker>, mut stoppin
     tidy.abort();
 }
 
-/// Serves one connection to its end.
-async fn connection(worker: &Rc<Worker>, stream: TcpStream, watcher: Watcher) -> Result<(), ClientFault> {
+/// Serves one connection to its end. One that has not begun when the gateway stops is not waited for.
+async fn connection(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    watcher: Watcher,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), ClientFault> {
     let config = &worker.shared.config;
+    let stopped = async { drop(stopping.wait_for(|stop| *stop).await) };
     let Some(tls) = &config.tls else {
-        let begun = tokio::time::timeout(config.head, speaks_http2(&stream)).await;
-        let http2 = begun.map_err(|_| ClientFault::TooSlow)?;
-        return match http2 {
+        let begun = tokio::select! {
+            begun = tokio::time::timeout(config.head, speaks_http2(&stream)) => begun,
+            () = stopped => return Ok(()),
+        };
+        return match begun.map_err(|_| ClientFault::TooSlow)? {
             None => Ok(()),
             Some(http2) => speak(worker, stream, http2, watcher).await,
         };
     };
     let acceptor = tokio_rustls::TlsAcceptor::from(tls.0.clone());
-    let stream = tokio::time::timeout(config.head, acceptor.accept(stream)).await;
+    let stream = tokio::select! {
+        stream = tokio::time::timeout(config.head, acceptor.accept(stream)) => stream,
+        () = stopped => return Ok(()),
+    };
     let stream = stream.map_err(|_| ClientFault::TooSlow)?.map_err(|_| ClientFault::Tls)?;
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     speak(worker, stream, http2, watcher).await

@@ -16,9 +16,9 @@ use steersman_domain::oip::{InferRequest, InferResponse, Tensor};
 /// What the gateway answers itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
-    ServerLive,
-    ServerReady,
-    ServerMetadata,
+    Live,
+    Ready,
+    Metadata,
 }
 
 /// Reads the head of a gRPC request.
@@ -27,9 +27,9 @@ pub(super) fn asked<'a>(path: &'a str, headers: &'a HeaderMap) -> Asked<'a> {
     let question =
         |predicts, model| Asked::Model(Question { protocol: Protocol::Grpc, predicts, model, path: None });
     match path.strip_prefix("/inference.GRPCInferenceService/") {
-        Some("ServerLive") => Asked::Gateway(About::Grpc(Method::ServerLive)),
-        Some("ServerReady") => Asked::Gateway(About::Grpc(Method::ServerReady)),
-        Some("ServerMetadata") => Asked::Gateway(About::Grpc(Method::ServerMetadata)),
+        Some("ServerLive") => Asked::Gateway(About::Grpc(Method::Live)),
+        Some("ServerReady") => Asked::Gateway(About::Grpc(Method::Ready)),
+        Some("ServerMetadata") => Asked::Gateway(About::Grpc(Method::Metadata)),
         Some(method) => question(method == "ModelInfer", model),
         None if model.is_some() => {
             Asked::Model(Question { protocol: Protocol::Http, predicts: true, model, path: None })
@@ -44,9 +44,9 @@ pub(super) fn asked<'a>(path: &'a str, headers: &'a HeaderMap) -> Asked<'a> {
 /// An answer of the gateway itself: a message in its frame.
 pub(crate) fn answer(method: Method, ready: bool) -> Bytes {
     let message = match method {
-        Method::ServerLive => Flag { set: true }.encode_to_vec(),
-        Method::ServerReady => Flag { set: ready }.encode_to_vec(),
-        Method::ServerMetadata => {
+        Method::Live => Flag { set: true }.encode_to_vec(),
+        Method::Ready => Flag { set: ready }.encode_to_vec(),
+        Method::Metadata => {
             Metadata { name: "steersman".to_owned(), version: "2".to_owned(), extensions: Vec::new() }
                 .encode_to_vec()
         }
