@@ -13,7 +13,7 @@ a line and target:
 
 cpu_us     CPU microseconds of the proxy for each request (user and system, from /proc): the least and the median round
 rps        requests per second, the best round
-p50_us, p99_us  latency at the caller, of the round with the least p50
+p50_us, p99_us  latency at the caller, of the round with the least p50; null where nothing was answered
 errors     answers that were not 200, and errors of connections, of all rounds
 rss_mb     resident memory at the end
 times_nginx  cpu_us beside nginx's with the same work
@@ -23,6 +23,7 @@ to one, a copy of each to the other). Steersman's always capture requests and an
 that acknowledges and forgets them, and split by a hash of the caller.
 """
 import argparse
+import doctest
 import http.server
 import json
 import os
@@ -213,8 +214,13 @@ class ControlPlane:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                """A gateway that ends does not wait for its next orders."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
@@ -257,25 +263,41 @@ def faults(admin):
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
-def micros(text):
-    """What wrk prints; where nothing was answered it is no number."""
-    found = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text)
-    return float(found.group(1)) * UNITS[found.group(2)] if found else float("inf")
+def latency(printed, share):
+    r'''A quantile in microseconds from what wrk prints; infinite where nothing was answered.
+
+    The line of the quantile alone counts: shares of other things may look the same.
+
+    >>> printed = "    Latency     2.53ms    4.12ms  27.94ms   85.99%\n    Req/Sec    23.74k    20.25k   50.44k    77.50%\n"
+    >>> printed += "  Latency Distribution\n     50%  500.00us\n     99%   19.43ms\n"
+    >>> latency(printed, 50), latency(printed, 99)
+    (500.0, 19430.0)
+    >>> latency("     50%    0.00us\n", 50), latency("     50%    -nanus\n", 50)
+    (inf, inf)
+    '''
+    found = re.search(rf"^ +{share}% +([\d.]+)(us|ms|s|m)$", printed, re.MULTILINE)
+    micros = float(found.group(1)) * UNITS[found.group(2)] if found else 0.0
+    return micros or float("inf")
+
+
+def finite(number):
+    return None if number == float("inf") else number
 
 
 def load(port, script, connections, seconds):
     done = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script, f"http://127.0.0.1:{port}{PATH}"],
         capture_output=True, text=True, check=True).stdout
-    quantile = lambda name: micros(re.search(rf"{name}%\s+(\S+)", done).group(1))
     wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", done)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", done)
+    requests = int(re.search(r"(\d+) requests in", done).group(1))
     return {
-        "requests": int(re.search(r"(\d+) requests in", done).group(1)),
+        "requests": requests,
         "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", done).group(1)),
-        "p50": quantile(50), "p99": quantile(99),
+        "p50": latency(done, 50), "p99": latency(done, 99),
         # A round without one answer is an error too.
-        "errors": (quantile(50) == float("inf")) + int(wrong.group(1) if wrong else 0) + sum(map(int, broken.groups() if broken else [])),
+        "errors": (requests == 0) + int(wrong.group(1) if wrong else 0)
+        + sum(map(int, broken.groups() if broken else [])),
     }
 
 
@@ -288,6 +310,8 @@ def main():
     parser.add_argument("--connections", default="1,32")
     parser.add_argument("--only", default="", help="targets whose names begin so, with commas")
     arguments = parser.parse_args()
+    if doctest.testmod().failed:
+        raise SystemExit("what is measured would be misread")
     makers = {"nginx": nginx_proxy, "haproxy": haproxy,
               "steersman": lambda *rest: steersman(arguments.binary, *rest)}
     if arguments.envoy:
@@ -337,7 +361,7 @@ def main():
                     "target": label(*target), "connections": count, "cpu_us": round(own, 1),
                     "cpu_us_median": round(statistics.median(result["cpu"] for result in results), 1),
                     "rps": round(max(result["rps"] for result in results)),
-                    "p50_us": quickest["p50"], "p99_us": quickest["p99"],
+                    "p50_us": finite(quickest["p50"]), "p99_us": finite(quickest["p99"]),
                     "errors": sum(result["errors"] for result in results),
                     "rss_mb": round(resident_mb(running[target][0].pid), 1),
                     "times_nginx": round(own / beside, 2) if beside else None,

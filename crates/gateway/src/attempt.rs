@@ -2,21 +2,20 @@
 
 use crate::answer::{Answer, Relayed};
 use crate::breaker::Outcome;
+use crate::call::{Call, CallBody};
 use crate::capture::{Capture, Payload, Taken};
 use crate::fault::{ClientFault, Fault};
 use crate::gateway::Worker;
-use crate::headers::{SERVED_BY, make_copy, strip_hops};
+use crate::headers::{SERVED_BY, strip_hops};
 use crate::lane::{Lane, fault_of, poll_body};
-use crate::outgoing::{Outgoing, Progress};
+use crate::outgoing::Progress;
 use crate::protocol::{Protocol, grpc};
 use crate::slot::{Slot, count};
 use crate::upstream::{Origin, Seat, Upstream};
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, StatusCode, Uri};
-use std::cell::RefCell;
+use hyper::header::{self, HeaderMap};
+use hyper::{Response, StatusCode};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -24,100 +23,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use steersman_domain::ModelName;
 use steersman_domain::record::Arm;
 
 /// After so many connections that had ended before anything was sent, a new one is made.
 const MOST_UNSENT: u32 = 3;
-
-/// What is known of a request before it is passed on.
-pub(crate) struct Call {
-    pub(crate) model: ModelName,
-    pub(crate) protocol: Protocol,
-    /// Whether HTTP/2 is spoken with the server.
-    pub(crate) http2: bool,
-    /// Whether it is split and counted.
-    pub(crate) predicts: bool,
-    /// Whether it is recorded: of requests that are not looked into, those that do more than read.
-    pub(crate) recorded: bool,
-    /// Whether it may be sent a second time.
-    pub(crate) repeatable: bool,
-    pub(crate) id: String,
-    pub(crate) unit: u64,
-    pub(crate) method: Method,
-    pub(crate) path: PathAndQuery,
-    /// Ready to be sent.
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: CallBody,
-}
-
-/// A request's body.
-pub(crate) enum CallBody {
-    /// All of it.
-    Whole(Bytes),
-    /// As it comes, once.
-    Flowing { upload: RefCell<Option<Outgoing>>, progress: Rc<Progress> },
-}
-
-impl Call {
-    /// The request for a server; none where its body has gone already.
-    fn request(&self, origin: &Origin, copy: bool) -> Option<Request<Outgoing>> {
-        let body = match &self.body {
-            CallBody::Whole(body) => Outgoing::Whole(Some(body.clone()).filter(|body| !body.is_empty())),
-            CallBody::Flowing { upload, .. } => upload.borrow_mut().take()?,
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.headers_mut() = self.headers.clone();
-        if copy {
-            make_copy(request.headers_mut());
-        }
-        let path = match origin.prefix.is_empty() {
-            true => self.path.clone(),
-            false => format!("{}{}", origin.prefix, self.path).parse().ok()?,
-        };
-        if self.http2 {
-            let scheme = if origin.tls.is_some() { "https" } else { "http" };
-            let authority = origin.authority.to_str().ok()?;
-            *request.uri_mut() =
-                Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()?;
-            *request.version_mut() = hyper::Version::HTTP_2;
-            request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
-        } else {
-            *request.uri_mut() = path.into();
-            request.headers_mut().insert(header::HOST, origin.authority.clone());
-        }
-        Some(request)
-    }
-
-    fn progress(&self) -> Option<&Progress> {
-        match &self.body {
-            CallBody::Whole(_) => None,
-            CallBody::Flowing { progress, .. } => Some(progress),
-        }
-    }
-
-    /// Whether no part of the body has gone.
-    pub(crate) fn untouched(&self) -> bool {
-        match &self.body {
-            CallBody::Whole(_) => true,
-            CallBody::Flowing { upload, .. } => upload.borrow().is_some(),
-        }
-    }
-
-    fn payload(&self, limit: usize) -> Payload {
-        let mut payload = match &self.body {
-            CallBody::Whole(body) => {
-                let mut taken = Taken::new(limit, false);
-                taken.take(body);
-                taken.finish()
-            }
-            CallBody::Flowing { progress, .. } => progress.taken.borrow_mut().finish(),
-        };
-        payload.describe(&self.headers);
-        payload
-    }
-}
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,9 +99,9 @@ impl Attempt {
         self.seat = Some(seat.map_err(Failure::Server)?);
         let origin = if call.http2 { upstream.grpc.as_ref() } else { upstream.http.as_ref() };
         let origin = origin.ok_or(Failure::Server(Fault::BadAddress))?;
-        let tls = worker.shared.client_tls().ok_or(Failure::Server(Fault::Tls))?;
+        let tls = &worker.shared.tls;
         // A connection that has to be made comes first: while it is not, the body is not touched.
-        let mut lane = self.connect(origin, &tls, true).await?;
+        let mut lane = self.connect(origin, tls, true).await?;
         let copy = self.arm == Arm::Shadow;
         let mut request = call.request(origin, copy).ok_or(Failure::Server(Fault::BadAddress))?;
         let (mut again, mut unsent) = (false, 0);
@@ -202,7 +111,7 @@ impl Attempt {
                 match &mut lane {
                     Some(lane) => lane.ask(request).await,
                     None => {
-                        let mut sender = worker.pool.shared(origin, &tls, config.connect).await;
+                        let mut sender = worker.pool.shared(origin, tls, config.connect).await;
                         match &mut sender {
                             Ok(sender) => sender.try_send_request(request).await,
                             // It was there a moment ago.
@@ -236,7 +145,7 @@ impl Attempt {
                 }
                 None => return Err(Failure::Server(fault)),
             };
-            lane = self.connect(origin, &tls, !again && unsent < MOST_UNSENT).await?;
+            lane = self.connect(origin, tls, !again && unsent < MOST_UNSENT).await?;
         }
     }
 

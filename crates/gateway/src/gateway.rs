@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use steersman_domain::fact::TripCause;
 use steersman_domain::{ModelName, Problem};
@@ -113,7 +113,8 @@ pub(crate) struct Shared {
     pub(crate) captured: AtomicU64,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) memory: Option<Memory>,
-    tls: OnceLock<Option<ClientTls>>,
+    /// What is trusted of model servers.
+    pub(crate) tls: ClientTls,
     started: Instant,
     nonce: u64,
     requests: AtomicU64,
@@ -149,16 +150,6 @@ impl Shared {
     pub(crate) fn fresh_id(&self) -> String {
         format!("{:016x}-{}", self.nonce, self.requests.fetch_add(1, Ordering::Relaxed))
     }
-
-    /// What is trusted; read once, when it is needed.
-    pub(crate) fn client_tls(&self) -> Option<ClientTls> {
-        let read = || {
-            let read = ClientTls::read(self.config.authorities.as_deref());
-            read.inspect_err(|problem| tracing::error!(%problem, "no model server can be asked over TLS"))
-                .ok()
-        };
-        self.tls.get_or_init(read).clone()
-    }
 }
 
 impl Gateway {
@@ -168,6 +159,7 @@ impl Gateway {
             Some(path) => Memory::open(path).map(|(memory, routes)| (Some(memory), routes))?,
             None => (None, BTreeMap::new()),
         };
+        let tls = ClientTls::read(config.authorities.as_deref())?;
         let listener = listen::bind(config.listen)?;
         let address = listener.local_addr().map_err(|error| Problem::internal(error.to_string()))?;
         let shared = Arc::new(Shared {
@@ -179,7 +171,7 @@ impl Gateway {
             captured: AtomicU64::new(0),
             waiting: Arc::default(),
             memory,
-            tls: OnceLock::new(),
+            tls,
             started: Instant::now(),
             nonce: split::process_nonce(),
             requests: AtomicU64::new(0),

@@ -4,7 +4,7 @@
 //! captures go into a bounded queue without waiting, copies run beside. What is shed is counted.
 //!
 //! - `route`: what the control plane tells the gateway, and what the gateway counts; `slot`: the same, ready to be gone.
-//! - `way`: the way of one request. Start reading there. `attempt`: one request to one model server.
+//! - `way`: the way of one request. Start reading there. `call`: what is asked; `attempt`: one request to one model server.
 //! - `split`: which arm a request belongs to; `budget`: how many requests a candidate may have; `memory`: what outlives
 //!   the process.
 //! - `protocol`: what a request asks for, and what a captured call says.
@@ -17,6 +17,7 @@ mod answer;
 mod attempt;
 mod breaker;
 mod budget;
+mod call;
 mod capture;
 mod fault;
 mod gateway;

@@ -87,20 +87,20 @@ async fn accept(listener: std::net::TcpListener, worker: Rc<Worker>, mut stoppin
     loop {
         let stopped = async { drop(stopping.wait_for(|stop| *stop).await) };
         let accepted = async {
-            // A full house waits in the kernel's queue.
-            let seat = worker.shared.connections.clone().acquire_owned().await;
-            (listener.accept().await, seat)
+            let (stream, _) = listener.accept().await?;
+            // In a full house the next one waits, and all others in the kernel's queue.
+            Ok::<_, io::Error>((stream, worker.shared.connections.clone().acquire_owned().await))
         };
         let (stream, seat) = tokio::select! {
             accepted = accepted => match accepted {
-                (Ok((stream, _)), Ok(seat)) => (stream, seat),
-                (Err(error), _) => {
+                Ok((stream, Ok(seat))) => (stream, seat),
+                Ok((_, Err(_))) => break,
+                Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     // Out of file handles: give others time to end.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
-                (_, Err(_)) => break,
             },
             () = stopped => break,
         };

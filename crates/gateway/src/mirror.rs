@@ -1,7 +1,8 @@
 //! Copies for the candidate: made beside the request, shed first, without the caller's credentials.
 
 use crate::answer::Answer;
-use crate::attempt::{Call, CallBody, ask};
+use crate::attempt::ask;
+use crate::call::{Call, CallBody};
 use crate::gateway::Worker;
 use crate::protocol::Protocol;
 use crate::route::Repeatable;

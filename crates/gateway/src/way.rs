@@ -1,7 +1,8 @@
 //! The way of one request: what it asks for, who answers, what the caller is told.
 
 use crate::answer::Answer;
-use crate::attempt::{Call, CallBody, Failure, ask};
+use crate::attempt::{Failure, ask};
+use crate::call::{Call, CallBody};
 use crate::capture::Taken;
 use crate::fault::ClientFault;
 use crate::gateway::{Shared, Worker};

@@ -333,3 +333,22 @@ async fn requests_to_one_server_at_a_time_are_limited_and_others_pass() {
     statuses.sort_unstable();
     assert_eq!((statuses[14], statuses[15]), (503, 504));
 }
+
+#[tokio::test]
+async fn a_full_house_takes_the_next_caller_when_one_leaves() {
+    let (one, _) = upstream("v1").await;
+    let (gateway, _captures) = gateway(Config { max_connections: 2, threads: 1, ..config() }, 100).await;
+    gateway.install(&model(), route(&one, None));
+    assert_eq!(answered_by(&gateway, "a").await, "v1");
+    until("an empty house", || gateway.connections() == 0).await;
+    let first = TcpStream::connect(gateway.address()).await.unwrap();
+    let _second = TcpStream::connect(gateway.address()).await.unwrap();
+    until("a full house", || gateway.connections() == 2).await;
+    let third = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { answered_by(&gateway, "b").await }
+    });
+    tokio::task::yield_now().await;
+    drop(first);
+    assert_eq!(third.await.unwrap(), "v1");
+}

@@ -2,7 +2,7 @@
 
 use crate::{config, gateway, model, route, upstream};
 use std::path::{Path, PathBuf};
-use steersman_gateway::{Config, Fault, ServerTls};
+use steersman_gateway::{Config, Fault, Gateway, ServerTls};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/data").join(name)
@@ -33,4 +33,12 @@ async fn requests_are_answered_over_tls_in_and_out_and_unknown_certificates_are_
     assert_eq!(crate::faults(&wary, Fault::Tls), 1);
     let problem = ServerTls::read(&file("localhost.key.pem"), &file("localhost.pem")).unwrap_err();
     assert!(problem.to_string().contains("there is none in it"), "{problem}");
+}
+
+#[tokio::test]
+async fn what_is_trusted_is_read_before_the_first_request() {
+    let missing = Config { authorities: Some(file("missing.pem")), ..config() };
+    let (sender, _captures) = tokio::sync::mpsc::channel(1);
+    let problem = Gateway::start(missing, sender).await.unwrap_err().to_string();
+    assert!(problem.starts_with("cannot use the certificate in "), "{problem}");
 }
