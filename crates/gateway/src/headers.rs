@@ -54,6 +54,9 @@ pub(crate) fn check(parts: &Parts) -> Result<(), Refusal> {
         let (fault, status) = (ClientFault::Malformed, StatusCode::METHOD_NOT_ALLOWED);
         return Err(Refusal { fault, status, detail: "this method is not passed on" });
     }
+    if climbs(parts.uri.path()) {
+        return ambiguous("a path must not have `.` or `..` between its slashes");
+    }
     if parts.version >= Version::HTTP_2 {
         return Ok(());
     }
@@ -74,6 +77,16 @@ pub(crate) fn check(parts: &Parts) -> Result<(), Refusal> {
         (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => ambiguous("the only transfer encoding that is read is `chunked`"),
     }
+}
+
+/// Whether a path leads up again: below a server's own path it could leave it.
+fn climbs(path: &str) -> bool {
+    // Most paths have none of these.
+    if !path.contains("/.") && !path.contains('%') {
+        return false;
+    }
+    let plain = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/");
+    plain.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 /// Whether the connection must end with this request: of a request in chunks it is not known whether it had a length

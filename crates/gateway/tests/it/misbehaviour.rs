@@ -42,6 +42,8 @@ async fn requests_that_could_be_read_in_two_ways_are_refused() {
         post("Host: a\r\nX-Folded: one\r\n two\r\nContent-Length: 2\r\n", "{}"),
         post("Host: a\r\nX-Zero: \0\r\nContent-Length: 2\r\n", "{}"),
         b"POST /v2/models/m/infer HTTP/1.1 \r\nHost: a\r\n\r\n".to_vec(),
+        b"GET /models/m/../secret HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+        b"GET /models/m/%2E%2e%2fsecret HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
         b"\x16\x03\x01\x02\x00\x01\x00".to_vec(),
         b"GET / HTTP/9.9\r\nHost: a\r\n\r\n".to_vec(),
     ];
