@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use steersman_domain::ErrorKind;
 use steersman_gateway::remote::Link;
 use steersman_gateway::{Config, Gateway, ServerTls};
 use tokio::net::TcpListener;
@@ -125,7 +126,10 @@ pub(crate) async fn run(args: GatewayArgs) -> Result<()> {
         format!("cannot listen on {}; choose another address with `--admin ADDR:PORT`", args.admin)
     })?;
     let (sender, captures) = mpsc::channel(CAPTURE_QUEUE);
-    let gateway = Gateway::start(config, sender).await?;
+    let gateway = Gateway::start(config, sender).await.map_err(|problem| match problem.kind {
+        ErrorKind::Conflict => problem.hint("choose another address with `--listen ADDR:PORT`"),
+        _ => problem,
+    })?;
     crate::output::note(&format!("gateway  {}", gateway.address()));
     crate::output::note(&format!("admin    http://{}/metrics", admin.local_addr()?));
     let served = gateway.models();

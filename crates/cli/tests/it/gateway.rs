@@ -103,4 +103,9 @@ fn wrong_use_is_explained() {
     let missing = ["gateway", "--tls-cert", "x.pem", "--tls-key", "y.pem"];
     assert!(refusal(&missing).contains("cannot use the certificate in `x.pem`"));
     assert!(refusal(&["gateway", "--admin", "0.0.0.0:1"]).contains("nobody signs in there"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (dir, address) = (tempfile::tempdir().unwrap(), taken.local_addr().unwrap().to_string());
+    let dir = dir.path().join("edge").display().to_string();
+    let in_use = ["gateway", "--admin", "127.0.0.1:0", "--dir", &dir, "--listen", &address];
+    assert!(refusal(&in_use).contains("choose another address with `--listen"));
 }
