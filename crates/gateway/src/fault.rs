@@ -120,7 +120,7 @@ impl Fault {
 pub enum ClientFault {
     /// What came is not HTTP.
     Malformed,
-    /// It can be read in more than one way: two hosts, an unknown transfer encoding.
+    /// It can be read in more than one way: two hosts, an unknown transfer encoding, a path that leads up.
     Ambiguous,
     /// More header than allowed.
     HeadTooLarge,
