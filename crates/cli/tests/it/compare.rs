@@ -200,3 +200,39 @@ fn a_change_of_topic_is_found_in_texts_of_equal_lengths() {
     let note = column(&found, "note");
     assert_eq!((code, note["drifted"].as_bool()), (0, Some(false)), "{note}");
 }
+
+/// Scores and labels that follow them, of which so many of a hundred are turned around.
+fn scored(dir: &Path, name: &str, turned: usize, seed: u64) -> String {
+    let mut state = seed;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as f64 / (1u64 << 31) as f64
+    };
+    let mut text = "amount,score,label\n".to_owned();
+    for row in 0..2_000 {
+        let (amount, score) = (uniform(), uniform().powi(2));
+        let label = (uniform() < score) != (row % 100 < turned);
+        text.push_str(&format!("{amount:.4},{score:.4},{}\n", u8::from(label)));
+    }
+    let path = dir.join(name);
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn turned_labels_are_found_though_no_column_of_the_inputs_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let reference = scored(dir.path(), "reference.csv", 0, 1);
+    let named = ["--target", "label", "--prediction", "score"];
+    let calm = scored(dir.path(), "calm.csv", 0, 2);
+    let (code, found) = json(&[&[reference.as_str(), &calm], named.as_slice()].concat());
+    assert_eq!((code, &found["concept"]["drifted"]), (0, &Value::Bool(false)), "{}", found["concept"]);
+    let turned = scored(dir.path(), "turned.csv", 10, 2);
+    let (code, found) = json(&[&[reference.as_str(), &turned], named.as_slice()].concat());
+    assert_eq!((code, &found["concept"]["drifted"]), (1, &Value::Bool(true)), "{}", found["concept"]);
+    assert!(!column(&found, "amount")["drifted"].as_bool().unwrap());
+    assert!(found["summary"].as_str().unwrap().contains("the truth follows the predictions in another way"));
+    // Without a prediction there is nothing to follow.
+    let (_, found) = json(&[&reference, &turned, "--target", "label"]);
+    assert!(found["concept"].is_null());
+}
