@@ -145,6 +145,7 @@ pub fn compare(
             Some(format!("`{}`: {}", own.name, pair::Pair::way(own, other).note()?))
         }),
     );
+    notes.extend(columns.iter().filter_map(infinite_note));
     let drifted = columns.iter().any(|column| column.drifted)
         || joint.as_ref().is_some_and(|joint| joint.drifted)
         || concept.as_ref().is_some_and(|concept| concept.drifted)
@@ -204,6 +205,17 @@ fn side(frame: &Frame, time: Option<&str>) -> Side {
         from: times.iter().min().map(|at| from_micros(*at)),
         to: times.iter().max().map(|at| from_micros(*at)),
     }
+}
+
+/// Infinite values have no place in a distribution: that they were left out is said.
+fn infinite_note(column: &ColumnComparison) -> Option<String> {
+    let (own, other) = (column.summary.reference.infinite, column.summary.current.infinite);
+    (own + other > 0).then(|| {
+        format!(
+            "`{}`: infinite values, {own} in the reference and {other} in the current data, are counted and left out",
+            column.name
+        )
+    })
 }
 
 /// All columns, on all cores.
