@@ -19,6 +19,7 @@ mod log;
 mod quarantine;
 pub mod reference;
 mod rows;
+pub mod secret;
 mod snapshot;
 mod table;
 mod wal;

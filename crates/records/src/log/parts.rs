@@ -3,15 +3,15 @@
 //! They hold the list of segments and the tail of its moment; what is taken in later is not in it. Segments are opened
 //! when they are read. Labels are joined only where `label` or `label_time` is asked for.
 
-use super::index::{Doubles, ELSEWHERE};
 use super::model::ModelLog;
+use super::taken::Doubles;
 use crate::Arms;
 use crate::Kind;
 use crate::archive::{Held, Segment, parquet_problem};
-use crate::codec::{ARM, Columns, SEQ, record_fields, time_type, times};
+use crate::codec::{ARM, Columns, SEQ, record_fields, time_type};
 use crate::table::Scan;
 use arrow::array::RecordBatchOptions;
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, RecordBatch, new_null_array};
+use arrow::array::{Array, AsArray as _, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{filter_record_batch, max, min};
 use arrow::datatypes::{
     DataType, Field, Int64Type, Schema as ArrowSchema, SchemaRef, TimestampMicrosecondType,
@@ -23,7 +23,7 @@ use parquet::file::statistics::Statistics;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
-use steersman_domain::time::{from_micros, micros};
+use steersman_domain::time::micros;
 use steersman_domain::{ErrorKind, Problem, Schema};
 
 /// Rows of a segment that are read at a time.
@@ -170,7 +170,8 @@ impl Parts {
         };
         let labelled =
             wanted.fields().iter().any(|field| [LABEL, LABEL_TIME].contains(&field.name().as_str()));
-        let labels = labelled.then(|| self.labels(&stored));
+        let as_of = self.as_of.unwrap_or(i64::MAX);
+        let labels = labelled.then(|| self.log.labels(&stored, as_of, self.until)).transpose()?;
         let column = |field: &Arc<Field>| {
             let known = match (field.name().as_str(), &labels) {
                 (LABEL, Some((labels, _))) => Some(labels),
@@ -207,26 +208,6 @@ impl Parts {
         };
         let mask: BooleanArray = (0..stored.num_rows()).map(|row| Some(wanted(row))).collect();
         (mask.true_count() < stored.num_rows()).then_some(mask)
-    }
-
-    /// What is known of the rows' labels: values and times.
-    fn labels(&self, stored: &RecordBatch) -> (ArrayRef, ArrayRef) {
-        // A batch without ids knows of no labels.
-        let keys = self.log.keys.of(Kind::Labels, stored).unwrap_or_default();
-        let mut known = vec![None; stored.num_rows()];
-        let as_of = self.as_of.unwrap_or(i64::MAX);
-        {
-            let tail = self.log.lock();
-            for (place, key) in known.iter_mut().zip(keys) {
-                let labels = tail.index.labels(key).iter().rev();
-                let mut there = labels.filter(|known| {
-                    known.received_at <= as_of && (known.seq == ELSEWHERE || known.seq < self.until)
-                });
-                *place = there.next().copied();
-            }
-        }
-        let labels: Float64Array = known.iter().map(|known| known.map(|known| known.label)).collect();
-        (Arc::new(labels), times(known.iter().map(|known| known.map(|known| from_micros(known.time)))))
     }
 }
 
