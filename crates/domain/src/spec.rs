@@ -3,8 +3,10 @@
 //! [`ModelSpec::parse`] is the only way in: unknown keys, wrong types and contradictions are refused with the path of
 //! the key, the line, and what to write instead.
 
+mod personal;
 mod quality;
 
+pub use personal::Personal;
 pub use quality::{ColumnQuality, Portion, QualityCheck, QualitySection};
 
 use crate::id::ModelName;
@@ -120,6 +122,10 @@ pub struct DataSection {
     /// together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<String>,
+    /// Features whose values are about persons, each with `hash` or `drop`: what becomes of the values before they reach
+    /// a disk.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub personal: BTreeMap<String, Personal>,
     /// Records and labels that are older go; by default as the server's configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -673,6 +679,7 @@ impl ModelSpec {
         }
         self.watch.quality.check_alone()?;
         self.check_segments()?;
+        self.check_personal()?;
         if let Some(retrain) = &self.retrain {
             check_command("retrain.command", &retrain.command, &["{snapshot}", "{artifact}"])?;
         }

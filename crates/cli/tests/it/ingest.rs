@@ -36,7 +36,7 @@ impl Up {
         })
     }
 
-    fn metric(&self, name: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let text = runtime.block_on(async {
             reqwest::get(format!("{}/metrics", self.page)).await.unwrap().text().await.unwrap()

@@ -8,6 +8,7 @@ mod demo;
 mod estimate;
 mod import;
 mod ingest;
+mod personal;
 mod platform;
 mod query;
 mod replicas;

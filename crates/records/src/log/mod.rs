@@ -18,11 +18,12 @@ mod tail;
 mod taken;
 
 pub use keep::{Compacted, Dropped, Erase};
-pub use parts::{Batches, Part, Parts};
+pub use parts::{Batches, Part, Parts, Which};
 pub use read::{Cursor, Detail, Fresh, SegmentFiles, View};
 
 use crate::archive::{Archive, replica};
 
+use crate::personal::Personal;
 use crate::quarantine::Quarantined;
 use crate::table::{Scan, Table};
 use crate::{Arrival, Refusals, Rows};
@@ -125,8 +126,6 @@ pub struct LogStats {
     pub tail_id_bytes: u64,
     /// How many bytes of memory those of segments take.
     pub id_bytes: u64,
-    /// How many those of all models may take; beyond that they are looked for on the disk.
-    pub id_bytes_limit: u64,
     /// How many bytes of files they take.
     pub id_file_bytes: u64,
     /// Bytes of the write-ahead log that no segment holds yet.
@@ -168,8 +167,19 @@ impl RecordLog {
     /// Opens the log of a model, or changes the columns of one that is open: columns may come and go, but a column keeps
     /// its kind.
     pub fn declare(&self, name: &ModelName, schema: &Schema) -> Result<Recovery, Problem> {
+        self.declare_personal(name, schema, None)
+    }
+
+    /// The same for a model with personal columns: their values are hashed before they are written.
+    pub fn declare_personal(
+        &self,
+        name: &ModelName,
+        schema: &Schema,
+        personal: Option<Arc<Personal>>,
+    ) -> Result<Recovery, Problem> {
         let mut models = self.inner.models.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = models.get(name) {
+            open.set_personal(personal);
             open.change_schema(schema)?;
             return Ok(Recovery::default());
         }
@@ -185,6 +195,7 @@ impl RecordLog {
             limits: self.inner.limits,
         };
         let (log, recovery) = ModelLog::open(home, schema)?;
+        log.set_personal(personal);
         models.insert(name.clone(), Arc::new(log));
         Ok(recovery)
     }
@@ -299,6 +310,11 @@ impl RecordLog {
             self.inner.flusher.wake(&model);
         }
         Ok(())
+    }
+
+    /// How many bytes of memory the ids of all models' segments may take.
+    pub fn id_bytes_limit(&self) -> u64 {
+        self.inner.memory.limit()
     }
 
     /// Takes over what other replicas did to the segments.

@@ -15,6 +15,7 @@ use super::taken::{Indexed, Taken, adopt, index_segments, reading_order};
 use super::{Appended, Limits, LogStats, Recovery};
 use crate::archive::{Archive, Change, Content, sync_dir, write_segment};
 use crate::codec::{Columns, conform, label_fields, own_fields, record_fields, stamped};
+use crate::personal::Personal;
 use crate::quarantine::Quarantine;
 use crate::wal::{Frame, Wal};
 use crate::{Kind, Rows};
@@ -86,6 +87,8 @@ pub(super) struct Home {
 pub(super) struct ModelLog {
     pub(super) home: Home,
     shape: RwLock<Arc<Shape>>,
+    /// What becomes of values about persons.
+    personal: RwLock<Option<Arc<Personal>>>,
     /// Held by the one who writes. Locked before the tail where both are needed.
     wal: Mutex<Wal>,
     tail: Mutex<Tail>,
@@ -153,6 +156,7 @@ impl ModelLog {
         let log = Self {
             home,
             shape: RwLock::new(Arc::new(shape)),
+            personal: RwLock::default(),
             wal: Mutex::new(wal),
             tail: Mutex::new(tail),
             flushing: Mutex::new(None),
@@ -173,6 +177,10 @@ impl ModelLog {
 
     pub(super) fn shape(&self) -> Arc<Shape> {
         self.shape.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_personal(&self, personal: Option<Arc<Personal>>) {
+        *self.personal.write().unwrap_or_else(PoisonError::into_inner) = personal;
     }
 
     pub(super) fn change_schema(&self, schema: &Schema) -> Result<(), Problem> {
@@ -210,6 +218,11 @@ impl ModelLog {
             return Ok(Appended::default());
         }
         let (kind, keys) = (rows.kind, self.home.keys.of(rows.kind, &rows.batch)?);
+        let personal = self.personal.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let rows = match personal.filter(|_| kind == Kind::Records) {
+            Some(personal) => &Rows { kind, batch: personal.batch(&rows.batch)? },
+            None => rows,
+        };
         let mut tries = 0;
         let placed = loop {
             // The costly part is done before anybody is kept waiting.
@@ -545,7 +558,6 @@ impl ModelLog {
             ids: records + recent_records + labels + recent_labels,
             tail_id_bytes,
             id_bytes,
-            id_bytes_limit: self.home.memory.limit(),
             id_file_bytes,
             wal_bytes: tail.unflushed_bytes(),
             wal_bytes_limit: self.home.limits.unflushed_bytes,

@@ -3,6 +3,7 @@
 //! They hold the list of segments and the tail of its moment; what is taken in later is not in it. Segments are opened
 //! when they are read. Labels are joined only where `label` or `label_time` is asked for.
 
+use super::ids::IdFiles;
 use super::model::ModelLog;
 use super::taken::Doubles;
 use crate::Arms;
@@ -20,7 +21,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 use steersman_domain::time::micros;
@@ -44,6 +45,24 @@ pub struct Parts {
     doubles: Arc<Doubles>,
     /// Labels at this position and later were not there yet.
     until: u64,
+    /// Ids of the segments.
+    files: Arc<IdFiles>,
+}
+
+/// Which records are read; others may still be among them.
+#[derive(Debug, Clone)]
+pub struct Which {
+    /// Those with a time from the first to the second, both included, in microseconds.
+    pub span: (i64, i64),
+    /// Those with one of these ids.
+    pub ids: Option<Arc<[String]>>,
+}
+
+impl Default for Which {
+    /// All.
+    fn default() -> Self {
+        Self { span: (i64::MIN, i64::MAX), ids: None }
+    }
 }
 
 /// A piece of a view: a segment, or the tail.
@@ -52,6 +71,16 @@ pub struct Part {
     /// Times of its records in microseconds, first and last.
     pub span: (i64, i64),
     source: Source,
+}
+
+impl Part {
+    /// None of the tail.
+    fn segment(&self) -> Option<&Segment> {
+        match &self.source {
+            Source::Segment(segment) => Some(segment),
+            Source::Tail(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -87,7 +116,8 @@ impl Parts {
         let until = moment.tail.last().map_or(0, |part| part.to);
         let as_of = scan.as_of.map(micros);
         let doubles = moment.doubles.clone();
-        Ok(Self { log, fields: fields(&shape.schema), parts, arms: scan.arms, as_of, doubles, until })
+        let (fields, files) = (fields(&shape.schema), moment.files);
+        Ok(Self { log, fields, parts, arms: scan.arms, as_of, doubles, until, files })
     }
 
     /// The columns: `id`, `time`, `version`, `latency_ms`, `status`, features, the output, `label`, `label_time`,
@@ -101,14 +131,22 @@ impl Parts {
         &self.parts
     }
 
-    /// Reads the columns at these places of [`Parts::fields`] from one part. Row groups without a time from `from` to `to`
-    /// (both included) are skipped; rows outside may still be among those that are read.
-    pub fn read(
-        self: &Arc<Self>,
-        part: &Part,
-        columns: &[usize],
-        span: (i64, i64),
-    ) -> Result<Batches, Problem> {
+    /// The parts that may hold what is asked for. Where ids are, only segments that do hold one of them are among these.
+    pub fn touched(&self, which: &Which) -> Result<Vec<Part>, Problem> {
+        let span = which.span;
+        let touched = self.parts.iter().filter(|part| part.span.0 <= span.1 && part.span.1 >= span.0);
+        let Some(ids) = &which.ids else { return Ok(touched.cloned().collect()) };
+        let keys = &self.log.home.keys;
+        let keys: Vec<u128> = ids.iter().map(|id| keys.key(id, self.arms == Arms::Shadow)).collect();
+        let holding = self.files.holding(&keys, touched.clone().filter_map(Part::segment))?;
+        let holding: HashSet<&str> = holding.iter().map(|segment| segment.object.as_str()).collect();
+        let held = |part: &&Part| part.segment().is_none_or(|one| holding.contains(one.object.as_str()));
+        Ok(touched.filter(held).cloned().collect())
+    }
+
+    /// Reads the columns at these places of [`Parts::fields`] from one part. Row groups that hold nothing of what is asked
+    /// for are skipped.
+    pub fn read(self: &Arc<Self>, part: &Part, columns: &[usize], which: &Which) -> Result<Batches, Problem> {
         let wanted = Arc::new(self.fields.project(columns).map_err(internal)?);
         let view = self.clone();
         Ok(match &part.source {
@@ -121,7 +159,7 @@ impl Parts {
             Source::Segment(segment) => {
                 // A copy from a bucket stays for as long as it is read.
                 let held = self.log.home.archive.storage.open(&segment.file(Kind::Records))?;
-                let stored = self.open(&segment.replica, &held, &wanted, span)?;
+                let stored = self.open(&segment.replica, &held, &wanted, which)?;
                 let replica = segment.replica.clone();
                 Box::new(stored.map(move |batch| {
                     let corrupt = |error| {
@@ -139,7 +177,7 @@ impl Parts {
         replica: &str,
         held: &Held,
         wanted: &ArrowSchema,
-        span: (i64, i64),
+        which: &Which,
     ) -> Result<parquet::arrow::arrow_reader::ParquetRecordBatchReader, Problem> {
         let path = &held.path;
         let file = File::open(path).map_err(|error| Problem::io("open", path, &error))?;
@@ -152,7 +190,10 @@ impl Parts {
         let needed = needed.chain(self.as_of.map(|_| "received_at"));
         let needed = needed.chain(self.doubles.get(replica).map(|_| SEQ));
         let mask = ProjectionMask::columns(builder.parquet_schema(), needed);
-        let groups = row_groups(builder.metadata(), span);
+        let mut groups = row_groups(builder.metadata(), which.span);
+        if let Some(ids) = &which.ids {
+            groups = with_ids(&builder, groups, ids).map_err(|error| wrong(&error))?;
+        }
         let builder = builder.with_projection(mask).with_row_groups(groups).with_batch_size(BATCH);
         builder.build().map_err(|error| wrong(&error))
     }
@@ -236,6 +277,24 @@ fn row_groups(metadata: &ParquetMetaData, (from, to): (i64, i64)) -> Vec<usize> 
         }
     };
     (0..metadata.num_row_groups()).filter(|group| touches(*group)).collect()
+}
+
+/// Those of these row groups whose Bloom filter does not rule all of the ids out.
+fn with_ids(
+    builder: &ParquetRecordBatchReaderBuilder<File>,
+    groups: Vec<usize>,
+    ids: &[String],
+) -> Result<Vec<usize>, parquet::errors::ParquetError> {
+    let columns = builder.parquet_schema().columns();
+    let Some(place) = columns.iter().position(|column| column.name() == "id") else { return Ok(groups) };
+    let mut kept = Vec::new();
+    for group in groups {
+        let filter = builder.get_row_group_column_bloom_filter(group, place)?;
+        if filter.is_none_or(|filter| ids.iter().any(|id| filter.check(id.as_str()))) {
+            kept.push(group);
+        }
+    }
+    Ok(kept)
 }
 
 fn internal(error: arrow::error::ArrowError) -> Problem {

@@ -1,6 +1,6 @@
 //! Reading the log: everything at one moment, what is new since a position, and joined tables.
 
-use super::ids::{Known, origin};
+use super::ids::{IdFiles, Known, origin};
 use super::model::ModelLog;
 use super::tail::Unflushed;
 use super::taken::Doubles;
@@ -169,6 +169,8 @@ pub(super) struct Moment {
     pub(super) segments: Arc<Vec<Segment>>,
     pub(super) doubles: Arc<Doubles>,
     pub(super) tail: Vec<Arc<Unflushed>>,
+    /// Ids of the segments.
+    pub(super) files: Arc<IdFiles>,
 }
 
 impl Moment {
@@ -205,7 +207,8 @@ impl ModelLog {
         let tail = self.lock();
         let mut unflushed = tail.sealed.clone();
         unflushed.push(Arc::new(tail.open.clone()));
-        Moment { segments: tail.segments.clone(), doubles: tail.doubles.clone(), tail: unflushed }
+        let (segments, doubles, files) = (tail.segments.clone(), tail.doubles.clone(), tail.files.clone());
+        Moment { segments, doubles, tail: unflushed, files }
     }
 
     /// Reads; where a segment was replaced meanwhile and its file is gone, reads again.

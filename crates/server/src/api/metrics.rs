@@ -24,6 +24,19 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
     line("events_unpaired_total", "", events.unpaired);
     line("events_repeated_total", "", events.repeated);
     line("events_shed_total", "", events.shed);
+    let queries = platform.queries().load();
+    line("queries_running", "", queries.running);
+    line("queries_running_limit", "", queries.at_once);
+    line("queries_answered_total", "", queries.answered);
+    for (limit, count) in [
+        ("at_once", queries.busy),
+        ("time", queries.too_slow),
+        ("memory", queries.out_of_memory),
+        ("size", queries.too_large),
+    ] {
+        line("queries_refused_total", &format!("{{limit=\"{limit}\"}}"), count);
+    }
+    line("id_bytes_limit", "", platform.log().id_bytes_limit());
     for name in state.models.keys() {
         let labels = format!("{{model=\"{name}\"}}");
         let counters = platform.gateway().counters(name);
@@ -44,8 +57,10 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
             line("labels_without_record", &labels, stats.labels_without_record);
             line("segments", &labels, stats.segments);
             line("segment_bytes", &labels, stats.segment_bytes);
-            line("id_index_entries", &labels, stats.index_entries);
-            line("id_index_bytes", &labels, stats.index_bytes);
+            line("ids", &labels, stats.ids);
+            line("id_bytes", &labels, stats.id_bytes);
+            line("id_tail_bytes", &labels, stats.tail_id_bytes);
+            line("id_file_bytes", &labels, stats.id_file_bytes);
             line("wal_bytes", &labels, stats.wal_bytes);
             line("wal_bytes_limit", &labels, stats.wal_bytes_limit);
             line("unflushed_rows", &labels, stats.unflushed_rows);

@@ -6,7 +6,6 @@
 //! each other for a limited time. An answer that failed is never sent, so a request that stays alone is no record: nobody
 //! knows what became of it; it is counted.
 
-use super::calls::Call;
 use super::ingest::CALL_BATCH;
 use super::{Platform, lock};
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use steersman_domain::time::micros;
 use steersman_domain::{ErrorKind, ModelName, Period, Problem};
+use steersman_records::calls::{Call, Event, EventKind};
 use tokio::sync::mpsc;
 
 /// How long a half waits for the other.
@@ -25,30 +25,6 @@ const HALVES: usize = 100_000;
 const HALVES_BYTES: usize = 64 << 20;
 /// How many pairs may wait to be written.
 const QUEUE: usize = 10_000;
-
-/// Which half of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
-    /// What was asked.
-    Request,
-    /// What was answered.
-    Response,
-}
-
-/// One half of a call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Event {
-    /// The model.
-    pub model: ModelName,
-    /// The same for both halves.
-    pub id: String,
-    /// Which half.
-    pub kind: EventKind,
-    /// When it happened, if the event says so.
-    pub time: Option<Timestamp>,
-    /// The payload.
-    pub body: Bytes,
-}
 
 /// What became of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

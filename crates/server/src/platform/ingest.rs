@@ -3,15 +3,16 @@
 //! What does not fit the schema is refused row by row, with the place and the reason, and kept in the quarantine; the
 //! rest of the batch is durable when the call returns.
 
-use super::calls::{Call, records_of};
 use super::{Platform, Ticket, blocking, lock};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use steersman_domain::spec::Personal;
 use steersman_domain::time::{from_micros, micros};
-use steersman_domain::{ErrorKind, ModelName, Problem, Record, Schema};
+use steersman_domain::{ErrorKind, ModelName, ModelSpec, Problem, Record, Schema};
 use steersman_gateway::Capture;
+use steersman_records::calls::{Call, records_of};
 use steersman_records::intake::{Format, Packing, Wanted, read, unpack};
 use steersman_records::{Kind, Refusal, Refusals};
 use steersman_watch::quality::{Fault, NotTaken};
@@ -65,7 +66,9 @@ impl Platform {
     /// Takes records or labels in; they are durable when this returns.
     pub async fn ingest(&self, model: &ModelName, kind: Kind, body: Body) -> Result<Ingested, Problem> {
         let schema = self.schema(model)?;
-        let task = self.state().model(model)?.spec.model.task;
+        let state = self.state();
+        let spec = &state.model(model)?.spec;
+        let (task, dropped) = (spec.model.task, dropped(spec));
         let (log, name, now) = (self.inner.log.clone(), model.clone(), self.now());
         let largest = self.inner.admission.limits().largest_body;
         let own = schema.clone();
@@ -73,7 +76,8 @@ impl Platform {
             let schema = own;
             let Body { format, packing, bytes, mut ticket } = body;
             let bytes = unpack(packing, bytes, largest, &mut |more| ticket.take(more))?;
-            let intake = read(&Wanted { kind, schema: &schema, task, now }, format, &bytes)?;
+            let mut intake = read(&Wanted { kind, schema: &schema, task, now }, format, &bytes)?;
+            intake.refusals.unknown_columns.retain(|name, _| !dropped.contains(name));
             let appended = log.append(&name, &intake.rows, now)?;
             log.note_refused(&name, &intake.refusals, now)?;
             Ok((appended, intake.refusals))
@@ -147,7 +151,10 @@ impl Platform {
             match read {
                 Ok(rows) => {
                     records.extend(rows.records);
-                    for (name, values) in rows.unknown {
+                    let dropped =
+                        self.state().model(&model).map(|model| dropped(&model.spec)).unwrap_or_default();
+                    for (name, values) in rows.unknown.into_iter().filter(|(name, _)| !dropped.contains(name))
+                    {
                         refusals.note_unknown(&name, values);
                     }
                 }
@@ -174,6 +181,12 @@ impl Platform {
             }
         }
     }
+}
+
+/// The columns that are left out because they are about persons: nobody need be told that the schema lacks them.
+fn dropped(spec: &ModelSpec) -> BTreeSet<String> {
+    let personal = spec.data.personal.iter();
+    personal.filter(|(_, treatment)| **treatment == Personal::Drop).map(|(name, _)| name.clone()).collect()
 }
 
 /// What the watcher is told of a batch: which rows were refused for what, and which values had no column.

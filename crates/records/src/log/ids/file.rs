@@ -247,6 +247,13 @@ impl IdFile {
 
     /// Brings its filters, and then its keys, into memory, as far as there is room.
     pub(super) fn hold(mut self, memory: &Memory) -> Result<Self, Problem> {
+        self.hold_filters(memory)?;
+        self.hold_keys(memory)?;
+        Ok(self)
+    }
+
+    /// Brings its filters into memory, if there is room.
+    pub(super) fn hold_filters(&mut self, memory: &Memory) -> Result<(), Problem> {
         let (at, (records, labels), sum) = self.filters_at;
         if let Some(grant) = memory.for_filter(records + labels) {
             let mut bytes = vec![0; usize::try_from(records + labels).unwrap_or(usize::MAX)];
@@ -258,9 +265,13 @@ impl IdFile {
             let (first, second) = bytes.split_at(usize::try_from(records).unwrap_or(0).min(bytes.len()));
             self.filters = Some((Filter::from_bytes(first), Filter::from_bytes(second), grant));
         }
+        Ok(())
+    }
+
+    /// Brings its keys into memory, if there is room.
+    pub(super) fn hold_keys(&mut self, memory: &Memory) -> Result<(), Problem> {
         self.records.hold(&self.file, memory)?;
-        self.labels.hold(&self.file, memory)?;
-        Ok(self)
+        self.labels.hold(&self.file, memory)
     }
 
     /// Gives it its name.

@@ -132,11 +132,11 @@ impl IdFiles {
         }
         kept.sort_by_key(|file| file.entries());
         let mut all = Self::default();
+        // The filters of all before the keys of any; small files, which are the recent ones, before others.
+        whole &= kept.iter_mut().all(|file| file.hold_filters(memory).is_ok());
+        whole &= kept.iter_mut().all(|file| file.hold_keys(memory).is_ok());
         for file in kept {
-            match file.hold(memory) {
-                Ok(file) => all = all.with(Arc::new(file)),
-                Err(_) => whole = false,
-            }
+            all = all.with(Arc::new(file));
         }
         if whole {
             return Ok(all);
@@ -306,20 +306,20 @@ impl IdFiles {
     pub(in crate::log) fn holding<'a>(
         &self,
         keys: &[u128],
-        segments: &'a [Segment],
+        segments: impl IntoIterator<Item = &'a Segment>,
     ) -> Result<Vec<&'a Segment>, Problem> {
-        let mut places: HashSet<(String, u64)> = HashSet::new();
+        let mut places: HashSet<(String, u64, u64)> = HashSet::new();
         self.records(keys, &mut |_, file, stretch| {
             if let Some(stretch) = file.stretches.get(stretch as usize) {
-                places.insert((stretch.replica.clone(), stretch.from));
+                places.insert((stretch.replica.clone(), stretch.from, stretch.to));
             }
         })?;
-        let within = |segment: &&Segment| {
-            places.iter().any(|(replica, from)| {
-                *replica == segment.replica && (segment.from..segment.to).contains(from)
+        let touched = |segment: &&Segment| {
+            places.iter().any(|(replica, from, to)| {
+                *replica == segment.replica && *from < segment.to && segment.from < *to
             })
         };
-        Ok(segments.iter().filter(within).collect())
+        Ok(segments.into_iter().filter(touched).collect())
     }
 
     /// Records and labels that count, and what labels found.

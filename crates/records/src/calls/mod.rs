@@ -1,4 +1,9 @@
-//! Records of calls that the gateway or others saw: Open Inference Protocol V2, and V1 (`instances`, `predictions`).
+//! Records of calls that the gateway or others saw: Open Inference Protocol V2, and V1 (`instances`, `predictions`);
+//! `events` reads the halves of calls that others send.
+
+mod events;
+
+pub use events::{Attributes, Event, EventKind, read_binary, read_structured};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -11,26 +16,36 @@ use steersman_domain::{Problem, Record, RecordId, Schema};
 
 /// One call to a model, however it was seen.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) id: String,
+pub struct Call {
+    /// The caller's id, or the gateway's.
+    pub id: String,
     /// When it was asked, unless the request says otherwise.
-    pub(super) time: Timestamp,
-    pub(super) request: bytes::Bytes,
-    /// None where there was no good answer.
-    pub(super) response: Option<bytes::Bytes>,
+    pub time: Timestamp,
+    /// The body of the request.
+    pub request: bytes::Bytes,
+    /// The body of the answer; none where there was no good one.
+    pub response: Option<bytes::Bytes>,
     /// The version, unless the answer names one.
-    pub(super) version: Option<String>,
-    pub(super) arm: Option<Arm>,
-    pub(super) weight: Option<f64>,
-    pub(super) unit: Option<u64>,
-    pub(super) latency_ms: Option<f64>,
-    pub(super) status: u16,
+    pub version: Option<String>,
+    /// Which arm of a split answered.
+    pub arm: Option<Arm>,
+    /// The probability with which it was chosen.
+    pub weight: Option<f64>,
+    /// What the split was sticky on, hashed.
+    pub unit: Option<u64>,
+    /// How long the caller waited.
+    pub latency_ms: Option<f64>,
+    /// HTTP status; 0 where there was no answer.
+    pub status: u16,
 }
 
-/// The records of a call, one for each row, and the columns that the schema does not have, with how many values came.
-pub(super) struct Rows {
-    pub(super) records: Vec<Record>,
-    pub(super) unknown: BTreeMap<String, u64>,
+/// The rows of a call.
+#[derive(Debug, Clone)]
+pub struct CallRows {
+    /// A record for each row.
+    pub records: Vec<Record>,
+    /// Columns that the schema does not have, with how many values came.
+    pub unknown: BTreeMap<String, u64>,
 }
 
 type Row = Map<String, Json>;
@@ -62,7 +77,21 @@ struct Spoken {
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::invalid(format!("the {what}: {error}")))
+    serde_json::from_slice(body).map_err(|error| Problem::invalid(format!("the {what}: {}", place(&error))))
+}
+
+/// What is wrong with JSON, and where, without the values in it: they may be about a person, and this is kept.
+fn place(error: &serde_json::Error) -> String {
+    match error.classify() {
+        serde_json::error::Category::Data => {
+            format!(
+                "a key is missing or a value is of a wrong type at line {} column {}",
+                error.line(),
+                error.column()
+            )
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn request(body: &[u8], schema: &Schema) -> Result<Request, Problem> {
@@ -88,7 +117,8 @@ fn v1_row(instance: Json, schema: &Schema) -> Result<Row, Problem> {
         Json::Array(values) => {
             let message =
                 format!("{} values where the model has {} features", values.len(), schema.features.len());
-            Err(Problem::invalid(message).field("instances").hint("send objects, or all features in order"))
+            let hint = "send objects, or all features in order; a feature that is dropped as personal has no place in it";
+            Err(Problem::invalid(message).field("instances").hint(hint))
         }
         value if schema.features.len() == 1 => Ok(names().zip([value]).collect()),
         _ => Err(Problem::invalid("neither an object nor a list").field("instances")),
@@ -114,7 +144,7 @@ fn outputs(body: &[u8], schema: &Schema) -> Result<(Vec<Option<f64>>, Option<Str
 }
 
 /// The records of one call: one for each row of it.
-pub(super) fn records_of(call: &Call, schema: &Schema) -> Result<Rows, Problem> {
+pub fn records_of(call: &Call, schema: &Schema) -> Result<CallRows, Problem> {
     let request = request(&call.request, schema)?;
     let (outputs, named) = match &call.response {
         Some(response) => outputs(response, schema)?,
@@ -126,7 +156,7 @@ pub(super) fn records_of(call: &Call, schema: &Schema) -> Result<Rows, Problem> 
         _ => &call.id,
     };
     let many = request.rows.len() > 1;
-    let mut rows = Rows { records: Vec::with_capacity(request.rows.len()), unknown: BTreeMap::new() };
+    let mut rows = CallRows { records: Vec::with_capacity(request.rows.len()), unknown: BTreeMap::new() };
     for (index, features) in request.rows.iter().enumerate() {
         let id = if many { format!("{id}/{index}") } else { id.clone() };
         // A candidate that could not be reached was answered for by the champion: its failed attempt is a record of
