@@ -127,9 +127,9 @@ fn what_is_about_a_person_is_on_no_disk() {
         post(&up, "/models/churn/events", "application/cloudevents+json", event.to_string().into()).0
     };
     let instance = json!({"calls": 3, "plan": "a", "email": ADA, "street": ROAD});
-    for (id, request) in [("r5", json!({"instances": [instance]})), ("r6", json!({"instances": ADA}))] {
+    for (id, request, then) in [("r5", json!({"instances": [instance]}), 200), ("r6", json!({"instances": ADA}), 400)] {
         assert_eq!(event(id, "request", request), 202);
-        assert_eq!(event(id, "response", json!({"predictions": [0.4]})), 202);
+        assert_eq!(event(id, "response", json!({"predictions": [0.4]})), then);
     }
     // Calls through the gateway, of which one cannot be a record.
     let tensor = |name: &str, kind: &str, value: Value| json!({"name": name, "shape": [1], "datatype": kind, "data": [value]});

@@ -67,16 +67,19 @@ pub fn read_structured(model: Option<&ModelName>, batch: bool, body: &[u8]) -> R
         false => vec![parse::<Structured<'_>>(body)?],
     };
     let read = |(place, event): (usize, Structured<'_>)| {
-        event.event(model.cloned()).map_err(|problem| match (batch, &problem.field) {
-            (true, Some(field)) => {
-                let field = format!("event {place}, {field}");
-                problem.field(field)
-            }
-            (true, None) => problem.field(format!("event {place}")),
-            (false, _) => problem,
-        })
+        let event = event.event(model.cloned());
+        event.map_err(|problem| if batch { numbered(place, problem) } else { problem })
     };
     events.into_iter().enumerate().map(read).collect()
+}
+
+/// A problem of one event of a batch, which says of which.
+pub fn numbered(place: usize, problem: Problem) -> Problem {
+    let field = match &problem.field {
+        Some(field) => format!("event {place}, {field}"),
+        None => format!("event {place}"),
+    };
+    problem.field(field)
 }
 
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {

@@ -3,7 +3,7 @@
 
 mod events;
 
-pub use events::{Attributes, Event, EventKind, read_binary, read_structured};
+pub use events::{Attributes, Event, EventKind, numbered, read_binary, read_structured};
 
 use jiff::Timestamp;
 use serde::Deserialize;

@@ -1,13 +1,19 @@
-//! CloudEvents 1.0 in, binary, structured and batched, as KServe's inference logger and Knative send them. A 202 means
-//! that the event is in memory: there is a record, on disk, once its other half has come.
+//! CloudEvents 1.0 in, binary, structured and batched, as KServe's inference logger and Knative send them. A 200 means that
+//! there is a record of the call, on disk; a 202 that the event waits in memory for its other half. Neither has a body:
+//! Knative takes that for an event.
 
 use super::ApiProblem;
 use super::telemetry::{announced, body, text};
 use crate::Platform;
+use crate::platform::Taken;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use steersman_domain::ModelName;
-use steersman_records::calls::{read_binary, read_structured};
+use steersman_records::calls::{numbered, read_binary, read_structured};
+
+const BATCH: &str = "application/cloudevents-batch+json";
+/// What is said of a batch in which one is refused.
+const OTHERS: &str = "the others of the batch are taken in as far as they can be; it may be sent again as it is";
 
 type Reply = Result<StatusCode, ApiProblem>;
 
@@ -44,13 +50,20 @@ async fn take(platform: &Platform, model: Option<ModelName>, request: Request) -
     let bytes = body(request, &mut ticket).await?;
     let events = match kind.as_str() {
         "application/cloudevents+json" => read_structured(named.as_ref(), false, &bytes)?,
-        "application/cloudevents-batch+json" => read_structured(named.as_ref(), true, &bytes)?,
+        BATCH => read_structured(named.as_ref(), true, &bytes)?,
         _ => vec![read_binary(named, &|name| attribute(&headers, name), bytes)?],
     };
-    for event in events {
-        platform.take_event(event)?;
+    let batch = kind == BATCH;
+    let mut status = StatusCode::OK;
+    for (place, taken) in platform.take_events(events).await.into_iter().enumerate() {
+        match taken {
+            Ok(Taken::Recorded) => {}
+            Ok(Taken::Waits) => status = StatusCode::ACCEPTED,
+            Err(problem) if batch => return Err(numbered(place, problem).hint(OTHERS).into()),
+            Err(problem) => return Err(problem.into()),
+        }
     }
-    Ok(StatusCode::ACCEPTED)
+    Ok(status)
 }
 
 fn attribute<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {

@@ -17,6 +17,9 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
     line("ingest_in_flight_bytes", "", admission.in_flight());
     line("ingest_in_flight_bytes_limit", "", admission.limits().in_flight);
     line("ingest_body_bytes_limit", "", admission.limits().largest_body);
+    let (thrown_away, cut_off) = admission.thrown_away();
+    line("refused_body_bytes_total", "", thrown_away);
+    line("refused_bodies_cut_off_total", "", cut_off);
     let events = platform.event_counts();
     line("events_waiting", "", events.waiting);
     line("events_waiting_bytes", "", events.waiting_bytes);

@@ -140,14 +140,21 @@ impl Platform {
         lock(&self.inner.tasks).push(task);
     }
 
-    /// Makes records of calls. One that cannot be read is counted, and kept in the quarantine with the reason.
-    pub(super) async fn write_calls(&self, calls: Vec<(ModelName, Result<Call, Problem>)>, now: Timestamp) {
+    /// Makes records of calls. One that cannot be read is counted, and kept in the quarantine with the reason. Says for each
+    /// whether it is on disk.
+    pub(super) async fn write_calls(
+        &self,
+        calls: Vec<(ModelName, Result<Call, Problem>)>,
+        now: Timestamp,
+    ) -> Vec<Result<(), Problem>> {
         let mut by_model: BTreeMap<ModelName, (Vec<Record>, Refusals)> = BTreeMap::new();
+        let mut written: Vec<(ModelName, Result<(), Problem>)> = Vec::with_capacity(calls.len());
         for (index, (model, call)) in calls.into_iter().enumerate() {
             let (id, at) = call.as_ref().ok().map(|call| (call.id.clone(), call.time)).unzip();
             let read = call.and_then(|call| records_of(&call, &self.schema(&model)?));
             let (records, refusals) =
                 by_model.entry(model.clone()).or_insert_with(|| (Vec::new(), Refusals::new(Kind::Records)));
+            written.push((model.clone(), read.as_ref().map(drop).map_err(Problem::clone)));
             match read {
                 Ok(rows) => {
                     records.extend(rows.records);
@@ -168,18 +175,21 @@ impl Platform {
         for (model, (records, refusals)) in by_model {
             let (log, name, count) = (self.inner.log.clone(), model.clone(), records.len() as u64);
             let found = self.schema(&model).map(|schema| faults(&refusals, &schema)).unwrap_or_default();
-            let written = blocking(move || {
+            let appended = blocking(move || {
                 log.note_refused(&name, &refusals, now)?;
                 log.append_records(&name, records, now)
             });
-            match written.await {
+            match appended.await {
                 Ok(appended) => self.inner.watcher.note_refused(&model, &found, &appended.resent, now),
                 Err(problem) => {
                     self.inner.capture_failures.fetch_add(count, Ordering::SeqCst);
-                    tracing::error!(%model, %problem, count, "calls are lost");
+                    tracing::error!(%model, %problem, count, "calls not recorded");
+                    let of_model = written.iter_mut().filter(|(name, written)| *name == model && written.is_ok());
+                    of_model.for_each(|(_, written)| *written = Err(problem.clone()));
                 }
             }
         }
+        written.into_iter().map(|(_, written)| written).collect()
     }
 }
 

@@ -32,7 +32,7 @@ pub use admission::{Admission, IngestLimits, Ticket};
 pub use archive::open_archive;
 pub use clock::Clock;
 pub use commands::{Applied, Registration};
-pub use events::EventCounts;
+pub use events::{EventCounts, Taken};
 pub use ingest::{Body, Ingested};
 pub use lead::Replica;
 pub use offline::Offline;
