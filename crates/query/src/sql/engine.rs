@@ -139,6 +139,11 @@ impl Engine {
         slot
     }
 
+    /// What queries may take.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// How many queries run, and how many met a limit.
     pub fn load(&self) -> Load {
         self.counters.load(self.slots.available_permits(), self.limits.at_once)

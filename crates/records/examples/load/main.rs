@@ -9,6 +9,13 @@
 //! Formats: `ndjson`, `array`, `arrow`, `events` (CloudEvents of KServe's logger, two for each record). For a long run
 //! `--every 30` says every 30 seconds how much memory the server holds (`VmRSS`, and the most so far, `VmHWM`), how many of
 //! its records are acknowledged and how many bytes of the write-ahead log and of ids there are, one line of CSV each.
+//! `benches/slow_disk.c` makes the disk slow:
+//!
+//! ```text
+//! cc -O2 -shared -fPIC -o slow_disk.so benches/slow_disk.c -ldl
+//! LD_PRELOAD=./slow_disk.so SLOW_DISK_MIB=20 steersman up --dir load/state --apply load/load.toml &
+//! cargo run --release -p steersman-records --example load -- ndjson 127.0.0.1:7700 --pid $! --seconds 600 --every 30
+//! ```
 
 #![allow(
     clippy::unwrap_used,

@@ -30,6 +30,11 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
     let queries = platform.queries().load();
     line("queries_running", "", queries.running);
     line("queries_running_limit", "", queries.at_once);
+    let limits = platform.queries().limits();
+    line("queries_memory_bytes_limit", "", limits.memory as u64);
+    line("queries_seconds_limit", "", limits.time.as_secs());
+    line("queries_rows_limit", "", limits.most_rows as u64);
+    line("queries_answer_bytes_limit", "", limits.answer_bytes as u64);
     line("queries_answered_total", "", queries.answered);
     for (limit, count) in [
         ("at_once", queries.busy),
