@@ -54,7 +54,7 @@ fn a_bad_line_is_named_and_the_others_are_taken_in() {
         (with(":3,", ":\"three\",").into(), "features.calls", "is not a number"),
         (with("\"a\"", &format!("\"{}\"", "x".repeat(500_000))).into(), "features.plan", "text of 500000 bytes"),
         (with("\"bad\"", &format!("\"{}\"", "x".repeat(129))).into(), "id", "record id of 129 bytes"),
-        (with("\"bad\"", "\"b\\u0000d\"").into(), "id", "control"),
+        (with("\"bad\"", "\"b\\u0000d\"").into(), "id", "record id of 3 bytes"),
         (with("bad", "b\u{fffd}d").replace('\u{fffd}', "\\ud800").into(), "", "not a JSON object"),
         (with("\"score\"", "\"id\":\"other\",\"score\"").into(), "id", "the key comes twice"),
         (with("\"calls\"", "\"calls\":1,\"calls\"").into(), "features.calls", "the key comes twice"),
@@ -64,7 +64,9 @@ fn a_bad_line_is_named_and_the_others_are_taken_in() {
         (at("9999-12-30T00:00:00Z").into(), "time", "more than a day ahead"),
         (at("99999-01-01T00:00:00Z").into(), "time", "is not a time"),
         (at("2026-02-30T00:00:00Z").into(), "time", "is not a time"),
-        (at(&"2".repeat(300_000)).into(), "time", ""),
+        (at(&"2".repeat(300_000)).into(), "time", "not a string"),
+        (at(&"2".repeat(60_000)).into(), "time", "is not a time"),
+        (with(":3,", &format!(":\"{}\",", "x".repeat(60_000))).into(), "features.calls", "is not a number"),
         (with("\"2026-02-01T00:00:00Z\"", "1769904000").into(), "time", "not a string"),
     ];
     let mut bytes = with("bad", "b?d").into_bytes();
