@@ -177,7 +177,7 @@ fn a_damaged_file_of_columns_is_an_error_and_never_a_crash() {
     let dir = tempfile::tempdir().unwrap();
     for (name, whole) in [("a.arrow", arrow), ("a.parquet", parquet)] {
         let path = dir.path().join(name);
-        let mut read_as = |bytes: &[u8]| {
+        let read_as = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
             read(&path)
         };
@@ -195,4 +195,16 @@ fn a_damaged_file_of_columns_is_an_error_and_never_a_crash() {
             assert!(read_as(&whole[..length]).is_err(), "{name}: {length}");
         }
     }
+}
+
+/// Found by fuzzing: a line of bars, which is a header of as many columns, took half a megabyte for each.
+#[test]
+fn a_short_file_of_many_columns_takes_little_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wide.csv");
+    let columns = 100_000;
+    let names: Vec<String> = (0..columns).map(|place| format!("c{place}")).collect();
+    fs::write(&path, format!("{}\n{}\n", names.join("|"), vec!["1"; columns].join("|"))).unwrap();
+    let frame = read(&path).unwrap();
+    assert_eq!((frame.rows, frame.columns.len()), (1, columns));
 }
