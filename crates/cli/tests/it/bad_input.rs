@@ -15,7 +15,8 @@ const PATH: &str = "/models/churn/records";
 fn start() -> (tempfile::TempDir, Up) {
     let (dir, spec) = project(None);
     std::fs::write(dir.path().join("steersman.toml"), "[ingest]\nlargest_body = 2\n").unwrap();
-    let mut command = steersman(&["up", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--dir", "state"]);
+    let mut command =
+        steersman(&["up", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--dir", "state"]);
     command.arg("--apply").arg(spec).current_dir(dir.path());
     command.stderr(File::create(dir.path().join("errors.log")).unwrap());
     let up = Up::from(command);
@@ -46,13 +47,21 @@ fn a_bad_line_is_named_and_the_others_are_taken_in() {
         (b"[1,2]".to_vec(), "", "not a JSON object"),
         (deep("[", "]").into(), "", "not a JSON object"),
         (with(":3,", &format!(":{},", deep("[", "]"))).into(), "features.calls", "a list is not a number"),
-        (with(":3,", &format!(":{},", deep("{\"a\":", "}"))).into(), "features.calls", "an object is not a number"),
+        (
+            with(":3,", &format!(":{},", deep("{\"a\":", "}"))).into(),
+            "features.calls",
+            "an object is not a number",
+        ),
         (with(":3,", &format!(":{},", deep("[", ""))).into(), "", "not a JSON object"),
         (with(":3,", ":1e999,").into(), "", "number out of range"),
         (with(":3,", &format!(":{},", "9".repeat(100_000))).into(), "", "number out of range"),
         (with(":3,", ":-Infinity,").into(), "", "not a JSON object"),
         (with(":3,", ":\"three\",").into(), "features.calls", "is not a number"),
-        (with("\"a\"", &format!("\"{}\"", "x".repeat(500_000))).into(), "features.plan", "text of 500000 bytes"),
+        (
+            with("\"a\"", &format!("\"{}\"", "x".repeat(500_000))).into(),
+            "features.plan",
+            "text of 500000 bytes",
+        ),
         (with("\"bad\"", &format!("\"{}\"", "x".repeat(129))).into(), "id", "record id of 129 bytes"),
         (with("\"bad\"", "\"b\\u0000d\"").into(), "id", "record id of 3 bytes"),
         (with("bad", "b\u{fffd}d").replace('\u{fffd}', "\\ud800").into(), "", "not a JSON object"),
@@ -81,7 +90,11 @@ fn a_bad_line_is_named_and_the_others_are_taken_in() {
         let shown = String::from_utf8_lossy(&bad[..bad.len().min(200)]).into_owned();
         let (status, _, reply) = up.send(PATH, &[LINES], body);
         records += 2;
-        assert_eq!((status, &reply["accepted"], &reply["rejected"]), (207, &json!(2), &json!(1)), "{shown}: {reply}");
+        assert_eq!(
+            (status, &reply["accepted"], &reply["rejected"]),
+            (207, &json!(2), &json!(1)),
+            "{shown}: {reply}"
+        );
         let told = &reply["rejections"][0];
         let found = (told["line"].as_u64(), told["problem"]["field"].as_str().unwrap_or_default());
         assert_eq!(found, (Some(3), field), "{shown}: {told}");
@@ -152,7 +165,9 @@ fn a_body_that_is_broken_as_a_whole_changes_nothing() {
         assert_eq!(count(&up), 0, "{words}");
     }
     // Each line of what is packed twice, or is something else altogether, is refused.
-    for (headers, body) in [(&[LINES, gzipped], within), (&[LINES, zstd], zstd::encode_all(&*arrow(&["a"]), 1).unwrap())] {
+    for (headers, body) in
+        [(&[LINES, gzipped], within), (&[LINES, zstd], zstd::encode_all(&*arrow(&["a"]), 1).unwrap())]
+    {
         let (status, _, reply) = up.send(PATH, headers, body);
         assert_eq!((status, &reply["accepted"]), (400, &json!(0)), "{reply}");
         assert_eq!(reply["rejections"][0]["line"], json!(1));
@@ -160,7 +175,9 @@ fn a_body_that_is_broken_as_a_whole_changes_nothing() {
     // A sender that falls silent, or says another length than it sends.
     for (announced, sent) in [(1_000, 100), (1 << 40, 100), (0, 0)] {
         let mut stream = TcpStream::connect(up.page.trim_start_matches("http://")).unwrap();
-        let head = format!("POST /api/v1{PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\ncontent-length: {announced}\r\nconnection: close\r\n\r\n");
+        let head = format!(
+            "POST /api/v1{PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\ncontent-length: {announced}\r\nconnection: close\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(&[lines.clone(), lines.clone()].concat()[..sent]).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();

@@ -263,7 +263,8 @@ fn halves(ids: &[&str]) -> Vec<u8> {
         json!({"specversion": "1.0", "id": id, "source": "x", "time": "2026-02-01T00:00:00Z",
                "type": format!("org.kubeflow.serving.inference.{kind}"), "data": data})
     };
-    let requests = ids.iter().map(|id| half(id, "request", json!({"instances": [{"calls": 3, "plan": "a"}]})));
+    let requests =
+        ids.iter().map(|id| half(id, "request", json!({"instances": [{"calls": 3, "plan": "a"}]})));
     let responses = ids.iter().map(|id| half(id, "response", json!({"predictions": [0.4]})));
     Value::from_iter(requests.chain(responses)).to_string().into_bytes()
 }

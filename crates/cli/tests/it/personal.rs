@@ -26,11 +26,15 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 fn holding(dir: &Path, words: &[&str]) -> Vec<PathBuf> {
     let holds = |path: &PathBuf| {
         let bytes = fs::read(path).unwrap_or_default();
-        let plain = words.iter().any(|word| bytes.windows(word.len()).any(|window| window == word.as_bytes()));
+        let plain =
+            words.iter().any(|word| bytes.windows(word.len()).any(|window| window == word.as_bytes()));
         let columns = path.extension().is_some_and(|extension| extension == "parquet")
             && Frame::read(&path.display().to_string(), &Selection::default()).is_ok_and(|frame| {
                 let cell = |text: String| words.iter().any(|word| text.contains(word));
-                frame.columns.iter().any(|column| (0..frame.rows).filter_map(|row| column.category(row)).any(cell))
+                frame
+                    .columns
+                    .iter()
+                    .any(|column| (0..frame.rows).filter_map(|row| column.category(row)).any(cell))
             });
         plain || columns
     };
@@ -49,13 +53,24 @@ fn personal_project() -> (tempfile::TempDir, PathBuf) {
     }
     fs::write(dir.path().join("churn.csv"), text).unwrap();
     let text = fs::read_to_string(&spec).unwrap();
-    let text = text.replace("id='id'\n", "id='id'\npersonal={email='hash', street='drop'}\n").replace("'2s'", "'60s'");
+    let text = text
+        .replace("id='id'\n", "id='id'\npersonal={email='hash', street='drop'}\n")
+        .replace("'2s'", "'60s'");
     fs::write(&spec, text).unwrap();
     (dir, spec)
 }
 
 fn start(dir: &Path, spec: &Path, log: &str) -> Up {
-    let mut command = steersman(&["up", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--dir", "state", "--apply"]);
+    let mut command = steersman(&[
+        "up",
+        "--listen",
+        "127.0.0.1:0",
+        "--gateway",
+        "127.0.0.1:0",
+        "--dir",
+        "state",
+        "--apply",
+    ]);
     command.arg(spec).current_dir(dir).env("STEERSMAN_LOG", "debug");
     command.stderr(File::create(dir.join(log)).unwrap());
     Up::from(command)
@@ -127,7 +142,9 @@ fn what_is_about_a_person_is_on_no_disk() {
         post(&up, "/models/churn/events", "application/cloudevents+json", event.to_string().into()).0
     };
     let instance = json!({"calls": 3, "plan": "a", "email": ADA, "street": ROAD});
-    for (id, request, then) in [("r5", json!({"instances": [instance]}), 200), ("r6", json!({"instances": ADA}), 400)] {
+    for (id, request, then) in
+        [("r5", json!({"instances": [instance]}), 200), ("r6", json!({"instances": ADA}), 400)]
+    {
         assert_eq!(event(id, "request", request), 202);
         assert_eq!(event(id, "response", json!({"predictions": [0.4]})), then);
     }
@@ -135,16 +152,26 @@ fn what_is_about_a_person_is_on_no_disk() {
     let tensor = |name: &str, kind: &str, value: Value| json!({"name": name, "shape": [1], "datatype": kind, "data": [value]});
     let infer = |id: &str, calls: Value| {
         let inputs = json!([
-            tensor("calls", "FP64", calls), tensor("plan", "BYTES", json!("a")),
-            tensor("email", "BYTES", json!(ADA)), tensor("street", "BYTES", json!(ROAD)),
+            tensor("calls", "FP64", calls),
+            tensor("plan", "BYTES", json!("a")),
+            tensor("email", "BYTES", json!(ADA)),
+            tensor("street", "BYTES", json!(ROAD)),
         ]);
         let url = format!("{}/v2/models/churn/infer", up.gateway);
-        up.call(reqwest::Method::POST, &url, "application/json", json!({"id": id, "inputs": inputs}).to_string()).0
+        up.call(
+            reqwest::Method::POST,
+            &url,
+            "application/json",
+            json!({"id": id, "inputs": inputs}).to_string(),
+        )
+        .0
     };
     up.wait("an answer", |_| (infer("r7", json!(9)) == 200).then_some(()));
     infer("r8", json!({"email": ADA}));
     // A history.
-    let history = format!("id,time,calls,plan,email,street,score,churned\nr9,2026-01-20T00:00:00Z,3,a,{ADA},{ROAD},0.4,1\n");
+    let history = format!(
+        "id,time,calls,plan,email,street,score,churned\nr9,2026-01-20T00:00:00Z,3,a,{ADA},{ROAD},0.4,1\n"
+    );
     fs::write(dir.path().join("history.csv"), history).unwrap();
     let mut import = steersman(&["import", "churn", "history.csv", "--server", &up.page]);
     import.current_dir(dir.path()).env("XDG_STATE_HOME", dir.path().join("state/marks"));

@@ -56,7 +56,11 @@ fn records_are_asked_in_sql_with_and_without_a_running_platform() {
     let (status, problem) = up.post("/query", &json!({"sql": "SELECT id FROM churn", "limit": 5_001}));
     assert_eq!((status, problem["field"].as_str()), (400, Some("limit")));
     assert_eq!(up.metric("steersman_queries_refused_total{limit=\"size\"}"), 1);
-    let (_, out, _) = ask(&["SELECT abs(extract(epoch FROM now()) - extract(epoch FROM max(received_at))) < 3600 AS recent FROM churn", "--output", "csv"]);
+    let (_, out, _) = ask(&[
+        "SELECT abs(extract(epoch FROM now()) - extract(epoch FROM max(received_at))) < 3600 AS recent FROM churn",
+        "--output",
+        "csv",
+    ]);
     assert_eq!(out, "recent\ntrue\n");
     let (status, problem) = up.post("/query", &json!({"sql": "SELECT 1", "limits": 3}));
     assert!(status == 400 && problem["detail"].as_str().unwrap().contains("limits"), "{problem}");
@@ -76,7 +80,16 @@ fn records_are_asked_in_sql_with_and_without_a_running_platform() {
     drop(up);
     assert_eq!(run(&offline), (0, "plan,n,known\na,2505,50\nb,2505,50\n".to_owned(), String::new()));
     assert!(fs::read_dir(dir.path().join("segments")).unwrap().count() > 0);
-    let (code, out, _) = run(&["query", "SELECT id FROM churn", "--output", "csv", "--limit", "5010", "--dir", state.to_str().unwrap()]);
+    let (code, out, _) = run(&[
+        "query",
+        "SELECT id FROM churn",
+        "--output",
+        "csv",
+        "--limit",
+        "5010",
+        "--dir",
+        state.to_str().unwrap(),
+    ]);
     assert_eq!((code, out.lines().count()), (0, 5_011));
     let (code, _, error) = run(&["query", "--dir", dir.path().to_str().unwrap()]);
     assert!(code == 2 && error.contains("not the folder of a platform"), "{error}");

@@ -165,7 +165,8 @@ fn watch(plan: &Plan, began: Instant, acknowledged: &AtomicU64) {
         let metrics = metrics(&plan.address);
         let sums = METRICS.map(|name| {
             let name = format!("steersman_{name}");
-            let lines = metrics.lines().filter_map(|line| line.split_once(' ').zip(line.split(['{', ' ']).next()));
+            let lines =
+                metrics.lines().filter_map(|line| line.split_once(' ').zip(line.split(['{', ' ']).next()));
             let of_name = lines.filter(|(_, found)| *found == name);
             of_name.filter_map(|((_, value), _)| value.parse::<u64>().ok()).sum::<u64>().to_string()
         });

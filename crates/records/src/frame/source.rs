@@ -3,9 +3,9 @@
 use super::text::{csv_columns, json_columns};
 use crate::foreign::{CONTRADICTION, guarded};
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::buffer::Buffer;
 use arrow::compute::{cast, concat};
 use arrow::datatypes::DataType;
-use arrow::buffer::Buffer;
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
 use arrow::ipc::{Block, root_as_footer};
@@ -207,7 +207,8 @@ fn arrow_batches(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, Problem> {
     let file = Buffer::from(bytes);
     let end = file.len().checked_sub(FOOTER_END).and_then(|at| file.get(at..)?.try_into().ok());
     let length = read_footer_length(end.ok_or_else(|| not_arrow("it is cut short"))?).map_err(not_arrow)?;
-    let footer_at = (file.len() - FOOTER_END).checked_sub(length).ok_or_else(|| not_arrow("it is cut short"))?;
+    let footer_at =
+        (file.len() - FOOTER_END).checked_sub(length).ok_or_else(|| not_arrow("it is cut short"))?;
     let footer = file.get(footer_at..footer_at + length).unwrap_or_default();
     let footer = root_as_footer(footer).map_err(not_arrow)?;
     let schema = footer.schema().ok_or_else(|| not_arrow("it has no schema"))?;
@@ -215,10 +216,13 @@ fn arrow_batches(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, Problem> {
     let mut decoder = FileDecoder::new(schema.clone(), footer.version());
     let slice = |block: &Block| {
         let at = usize::try_from(block.offset()).ok();
-        let length = usize::try_from(block.metaDataLength()).ok().zip(usize::try_from(block.bodyLength()).ok());
+        let length =
+            usize::try_from(block.metaDataLength()).ok().zip(usize::try_from(block.bodyLength()).ok());
         let length = length.and_then(|(head, body)| head.checked_add(body));
-        let within = |(at, length): (usize, usize)| at.checked_add(length).is_some_and(|end| end <= file.len());
-        let (at, length) = at.zip(length).filter(|block| within(*block)).ok_or_else(|| not_arrow("it is cut short"))?;
+        let within =
+            |(at, length): (usize, usize)| at.checked_add(length).is_some_and(|end| end <= file.len());
+        let (at, length) =
+            at.zip(length).filter(|block| within(*block)).ok_or_else(|| not_arrow("it is cut short"))?;
         Ok::<_, Problem>(file.slice_with_length(at, length))
     };
     for block in footer.dictionaries().iter().flatten() {
@@ -226,7 +230,9 @@ fn arrow_batches(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, Problem> {
     }
     let mut batches = Vec::new();
     for block in footer.recordBatches().iter().flatten() {
-        let Some(batch) = decoder.read_record_batch(block, &slice(block)?).map_err(not_arrow)? else { continue };
+        let Some(batch) = decoder.read_record_batch(block, &slice(block)?).map_err(not_arrow)? else {
+            continue;
+        };
         // Flags take a bit a row: more rows are a claim, and believing it would fill the memory.
         if batch.num_rows() / 8 > file.len() {
             return Err(not_arrow("it claims more rows than it has bytes"));

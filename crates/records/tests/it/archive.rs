@@ -346,7 +346,8 @@ fn a_folder_without_a_catalogue_is_taken_over() {
             None => fs::remove_file(&path).unwrap(),
         }
     }
-    for folder in fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+    for folder in fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
+    {
         fs::remove_dir_all(folder).unwrap();
     }
     fs::remove_file(dir.path().join("replica")).unwrap();

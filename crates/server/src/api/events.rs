@@ -13,7 +13,8 @@ use steersman_records::calls::{numbered, read_binary, read_structured};
 
 const BATCH: &str = "application/cloudevents-batch+json";
 /// What is said of a batch in which one is refused.
-const OTHERS: &str = "the others of the batch are taken in as far as they can be; it may be sent again as it is";
+const OTHERS: &str =
+    "the others of the batch are taken in as far as they can be; it may be sent again as it is";
 
 type Reply = Result<StatusCode, ApiProblem>;
 

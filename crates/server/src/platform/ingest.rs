@@ -154,7 +154,7 @@ impl Platform {
             let read = call.and_then(|call| records_of(&call, &self.schema(&model)?));
             let (records, refusals) =
                 by_model.entry(model.clone()).or_insert_with(|| (Vec::new(), Refusals::new(Kind::Records)));
-            written.push((model.clone(), read.as_ref().map(drop).map_err(Problem::clone)));
+            written.push((model.clone(), read.as_ref().map(|_| ()).map_err(Problem::clone)));
             match read {
                 Ok(rows) => {
                     records.extend(rows.records);
@@ -184,7 +184,8 @@ impl Platform {
                 Err(problem) => {
                     self.inner.capture_failures.fetch_add(count, Ordering::SeqCst);
                     tracing::error!(%model, %problem, count, "calls not recorded");
-                    let of_model = written.iter_mut().filter(|(name, written)| *name == model && written.is_ok());
+                    let of_model =
+                        written.iter_mut().filter(|(name, written)| *name == model && written.is_ok());
                     of_model.for_each(|(_, written)| *written = Err(problem.clone()));
                 }
             }

@@ -19,7 +19,13 @@ fn after(hours: i64) -> Timestamp {
 fn project(dir: &Path) -> ModelSpec {
     let mut data = "id,time,calls,churned\n".to_owned();
     for row in 0..200 {
-        data.push_str(&format!("c{row},2026-02-{:02}T{:02}:00:00Z,{},{}\n", 1 + row / 24, row % 24, row % 7, row % 2));
+        data.push_str(&format!(
+            "c{row},2026-02-{:02}T{:02}:00:00Z,{},{}\n",
+            1 + row / 24,
+            row % 24,
+            row % 7,
+            row % 2
+        ));
     }
     std::fs::write(dir.join("churn.csv"), data).unwrap();
     ModelSpec::parse(
@@ -31,12 +37,15 @@ fn project(dir: &Path) -> ModelSpec {
 
 async fn open(dir: &Path, clock: &Clock) -> Platform {
     let gateway = ([127, 0, 0, 1], 0).into();
-    Platform::open(Options { clock: clock.clone(), gateway, ..Options::alone(dir.join("state")) }).await.unwrap()
+    Platform::open(Options { clock: clock.clone(), gateway, ..Options::alone(dir.join("state")) })
+        .await
+        .unwrap()
 }
 
 async fn send(platform: &Platform, model: &ModelName, ids: std::ops::Range<u32>) -> u64 {
     let now = platform.now();
-    let line = |id| format!("{{\"id\":\"r{id}\",\"time\":\"{now}\",\"features\":{{\"calls\":3}},\"score\":0.5}}");
+    let line =
+        |id| format!("{{\"id\":\"r{id}\",\"time\":\"{now}\",\"features\":{{\"calls\":3}},\"score\":0.5}}");
     let bytes = Bytes::from(ids.map(line).collect::<Vec<_>>().join("\n"));
     let ticket = platform.admit(model, bytes.len() as u64).unwrap();
     let body = Body { format: Format::Lines, packing: Packing::Plain, bytes, ticket };
@@ -76,8 +85,11 @@ async fn what_is_older_than_the_retention_goes_and_is_on_record() {
     let stats = platform.log().stats(&model).unwrap();
     assert_eq!((stats.records, stats.ids), (10, 10));
     let facts = platform.store().entries(0, 1_000).await.unwrap();
-    let expired: Vec<&Fact> = facts.iter().map(|entry| &entry.fact).filter(|fact| fact.kind() == "records.expired").collect();
-    let [Fact::RecordsExpired { before: moment, records: gone, labels: 0, segments: 1, .. }] = expired.as_slice() else {
+    let expired: Vec<&Fact> =
+        facts.iter().map(|entry| &entry.fact).filter(|fact| fact.kind() == "records.expired").collect();
+    let [Fact::RecordsExpired { before: moment, records: gone, labels: 0, segments: 1, .. }] =
+        expired.as_slice()
+    else {
         panic!("{expired:?}")
     };
     assert_eq!((*moment, *gone), (after(2), 50));
