@@ -21,8 +21,10 @@ fn id_files(dir: &Path) -> BTreeSet<PathBuf> {
     found.filter(|path| path.extension().is_some_and(|extension| extension == "ids")).collect()
 }
 
+type Labels = Vec<Option<f64>>;
+
 /// Records and labels that are there, and what labels say, also as of an earlier time.
-fn contents(log: &RecordLog) -> (usize, Vec<Option<f64>>, Vec<Option<f64>>, (u64, u64, u64)) {
+fn contents(log: &RecordLog) -> (usize, Labels, Labels, (u64, u64, u64)) {
     let table = log.table(&name(), &Scan::default()).unwrap();
     let before = log.table(&name(), &Scan { as_of: Some(at(5)), ..Scan::default() }).unwrap();
     let stats = log.stats(&name()).unwrap();
