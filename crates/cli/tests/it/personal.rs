@@ -202,7 +202,7 @@ fn what_is_about_a_person_is_on_no_disk() {
     let key = state.join("keys/personal.key");
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     let secret = fs::read_to_string(&key).unwrap();
-    assert_eq!(holding(dir.path(), &[secret.trim()]), [key.clone()]);
+    assert_eq!(holding(dir.path(), &[secret.trim()]), std::slice::from_ref(&key));
 
     // After a restart it is the same hash, and the person can be erased by name.
     let up = start(dir.path(), &spec, "second.log");
