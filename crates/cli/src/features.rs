@@ -9,6 +9,7 @@ use steersman_domain::{ModelName, Period};
 use steersman_query::features::{FeatureReport, Named, Options, Report, Spread, check};
 use steersman_query::sql::{Format, Query};
 use steersman_records::frame::{Frame, Selection};
+use steersman_server::Clock;
 
 /// Columns of records that are no features.
 const NO_FEATURES: [&str; 6] = ["version", "latency_ms", "status", "label", "label_time", "received_at"];
@@ -135,7 +136,7 @@ async fn records(args: &CheckArgs) -> Result<Frame> {
     let condition =
         args.condition.as_ref().map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
     let sql = format!("SELECT * FROM \"{model}\"{condition}");
-    let query = Query { sql, limit: Some(MOST_RECORDS), as_of: None };
+    let query = Query { sql, limit: Some(MOST_RECORDS), as_of: None, now: Clock::System.now() };
     let (bytes, truncated) = args.place.ask(query, Format::Arrow).await?;
     ensure!(
         !truncated,

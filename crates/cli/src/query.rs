@@ -2,6 +2,7 @@
 
 use crate::client::{send, text};
 use crate::output::{note, table, warn};
+use crate::up::{options, read_config};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 use steersman_query::sql::{Answer, Engine, Format, Limits, Query};
-use steersman_server::Offline;
+use steersman_server::{Clock, Offline};
 
 /// What there is to ask, where nothing is asked.
 const COLUMNS: &str = "SELECT table_name AS \"table\", column_name AS \"column\", data_type AS \"type\" \
@@ -53,9 +54,12 @@ pub(crate) struct Place {
     /// Address of the platform.
     #[arg(long, default_value = "http://127.0.0.1:7700", env = "STEERSMAN_SERVER", value_name = "URL")]
     server: String,
-    /// Folder of a platform that is not running: it is asked instead.
+    /// Folder of a platform that is not running: it is asked instead, set up as `steersman up --dir` would.
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
+    /// The same by the configuration of the platform.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// How rows are printed.
@@ -89,7 +93,7 @@ pub(crate) async fn run(args: &QueryArgs) -> Result<()> {
     };
     let as_of = args.as_of.as_deref().map(steersman_domain::time::parse_time).transpose();
     let as_of = as_of.map_err(|problem| problem.field("--as-of"))?;
-    let query = Query { sql, limit: args.limit, as_of };
+    let query = Query { sql, limit: args.limit, as_of, now: Clock::System.now() };
     let (bytes, truncated) = args.place.ask(query, format).await?;
     match args.output {
         Rows::Table => print(&serde_json::from_slice(&bytes)?),
@@ -110,14 +114,16 @@ pub(crate) async fn run(args: &QueryArgs) -> Result<()> {
 impl Place {
     /// The answer in a format, and whether there are more rows than were asked for.
     pub(crate) async fn ask(&self, query: Query, format: Format) -> Result<(Vec<u8>, bool)> {
-        if let Some(dir) = &self.dir {
-            let records = Offline::open(dir).await?;
+        if self.dir.is_some() || self.config.is_some() {
+            let config = read_config(self.config.as_deref(), self.dir.as_deref())?;
+            let options = options(&config, config.server.listen)?;
+            let records = Offline::open(&options).await?;
             // Here nobody else waits.
             let limits = Limits {
                 most_rows: usize::MAX - 1,
                 answer_bytes: 8 << 30,
                 time: Duration::from_secs(86_400),
-                ..Limits::default()
+                ..options.queries
             };
             let engine = Engine::new(records.log().clone(), limits)?;
             let slot = engine.slot().context("no slot for a query")?;

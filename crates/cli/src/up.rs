@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use steersman_domain::ModelSpec;
-use steersman_domain::config::{IngestSection, Location, ServerConfig};
+use steersman_domain::config::{IngestSection, Location, QuerySection, ServerConfig};
+use steersman_query::sql::Limits;
 use steersman_server::{Clock, IngestLimits, Options, Platform, api};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,7 +71,7 @@ fn config(args: &UpArgs) -> Result<ServerConfig> {
 }
 
 /// What the platform is started with.
-fn options(config: &ServerConfig, page: SocketAddr) -> Result<Options> {
+pub(crate) fn options(config: &ServerConfig, page: SocketAddr) -> Result<Options> {
     let alone = Options::alone(std::path::absolute(&config.dir)?);
     let folder = |path: &Path| std::path::absolute(path);
     let mut records = config.records.clone();
@@ -87,6 +88,7 @@ fn options(config: &ServerConfig, page: SocketAddr) -> Result<Options> {
         clock: Clock::System,
         dead_man: config.server.dead_man.duration(),
         ingest: limits(&config.ingest)?,
+        queries: queries(&config.query),
         dir: alone.dir,
     })
 }
@@ -102,6 +104,19 @@ fn limits(section: &IngestSection) -> Result<IngestLimits> {
         in_flight: bytes(in_flight),
         in_flight_per_model: bytes(in_flight_per_model),
     })
+}
+
+fn queries(section: &QuerySection) -> Limits {
+    let bytes = |mib: u32| (mib as usize) << 20;
+    Limits {
+        rows: section.rows as usize,
+        most_rows: section.most_rows as usize,
+        answer_bytes: bytes(section.answer),
+        memory: bytes(section.memory),
+        time: section.time.duration(),
+        threads: section.threads as usize,
+        at_once: section.at_once as usize,
+    }
 }
 
 /// The machine's name.

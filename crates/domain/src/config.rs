@@ -36,6 +36,8 @@ pub struct ServerConfig {
     pub artifacts: ArtifactsSection,
     /// How much telemetry may be on its way at once.
     pub ingest: IngestSection,
+    /// What queries may take.
+    pub query: QuerySection,
 }
 
 impl Default for ServerConfig {
@@ -48,6 +50,7 @@ impl Default for ServerConfig {
             records: RecordsSection::default(),
             artifacts: ArtifactsSection::default(),
             ingest: IngestSection::default(),
+            query: QuerySection::default(),
         }
     }
 }
@@ -102,6 +105,57 @@ pub struct IngestSection {
 impl Default for IngestSection {
     fn default() -> Self {
         Self { largest_body: 64, in_flight: 512, in_flight_per_model: 256 }
+    }
+}
+
+/// `[query]`; sizes in MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuerySection {
+    /// Rows of an answer, where the query asks for no other number.
+    pub rows: u32,
+    /// The most rows that can be asked for.
+    pub most_rows: u32,
+    /// An answer.
+    pub answer: u32,
+    /// What all running queries may hold together for sorting, grouping and joining.
+    pub memory: u32,
+    /// How long a query may run.
+    #[schemars(with = "String")]
+    pub time: Period,
+    /// Threads that queries run on; 1 to 256.
+    pub threads: u32,
+    /// Queries at once; 1 to 1000.
+    pub at_once: u32,
+}
+
+impl Default for QuerySection {
+    fn default() -> Self {
+        Self {
+            rows: 10_000,
+            most_rows: 1_000_000,
+            answer: 256,
+            memory: 512,
+            time: Period::from_seconds(60),
+            threads: 2,
+            at_once: 4,
+        }
+    }
+}
+
+impl QuerySection {
+    fn check(&self) -> Result<(), Problem> {
+        let least = |name: &str, value: u32, least: u32, most: u32| match (least..=most).contains(&value) {
+            true => Ok(()),
+            false => Err(Problem::invalid(format!("{value} is not between {least} and {most}"))
+                .field(format!("query.{name}"))),
+        };
+        least("rows", self.rows, 1, self.most_rows.max(1))?;
+        least("most_rows", self.most_rows, 1, u32::MAX - 1)?;
+        least("answer", self.answer, 1, 1 << 20)?;
+        least("memory", self.memory, 1, 1 << 20)?;
+        least("threads", self.threads, 1, 256)?;
+        least("at_once", self.at_once, 1, 1_000)
     }
 }
 
@@ -214,6 +268,13 @@ pub struct RecordsSection {
     /// Records and labels that are older go, unless the model's spec says otherwise; by default they stay.
     #[schemars(with = "Option<String>")]
     pub retention: Option<Period>,
+    /// The file with the secret that personal values are hashed with, the same for all replicas; made when it is needed
+    /// first, by default `keys/personal.key` in `dir`.
+    #[schemars(with = "Option<String>")]
+    pub personal_key_file: Option<PathBuf>,
+    /// So many MiB of memory the ids of segments may take, all models together; beyond that they are looked for on the
+    /// disk, which takes longer.
+    pub id_memory: u32,
 }
 
 impl Default for RecordsSection {
@@ -227,6 +288,8 @@ impl Default for RecordsSection {
             secret_access_key_file: None,
             cache: 4_096,
             retention: None,
+            personal_key_file: None,
+            id_memory: 256,
         }
     }
 }
@@ -303,6 +366,7 @@ impl ServerConfig {
                 .field("records.access_key_id")
                 .hint("give both, or neither and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
         }
+        config.query.check()?;
         config.dir = folder.join(&config.dir);
         config.apply = config.apply.iter().map(|spec| folder.join(spec)).collect();
         for path in [
@@ -310,6 +374,7 @@ impl ServerConfig {
             &mut config.store.key_file,
             &mut config.artifacts.location,
             &mut config.records.secret_access_key_file,
+            &mut config.records.personal_key_file,
         ] {
             *path = path.take().map(|path| folder.join(path));
         }
@@ -354,6 +419,8 @@ mod tests {
         );
         assert!(refusal("[server]\nlisten='here'").starts_with("server.listen (line 2)"));
         assert!(refusal("[store]\nlease='1s'").starts_with("store.lease: shorter than 2s"));
+        assert!(refusal("[query]\nthreads=0").starts_with("query.threads: 0 is not between 1 and 256"));
+        assert!(refusal("[query]\nmost_rows=5").starts_with("query.rows: 10000 is not between 1 and 5"));
         let wrong = refusal("[store]\ndatabase='postgre://ada:geheim@db/x'");
         assert!(
             wrong.starts_with("store.database (line 2): not a database") && !wrong.contains("geheim"),

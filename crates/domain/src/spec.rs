@@ -4,10 +4,12 @@
 //! the key, the line, and what to write instead.
 
 mod exposure;
+mod personal;
 mod quality;
 mod serve;
 
 pub use exposure::{Audience, SegmentBudget};
+pub use personal::Personal;
 pub use quality::{ColumnQuality, Portion, QualityCheck, QualitySection};
 pub use serve::{Repeatable, ServeSection};
 
@@ -124,6 +126,10 @@ pub struct DataSection {
     /// together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<String>,
+    /// Features whose values are about persons, each with `hash` or `drop`: what becomes of the values before they reach
+    /// a disk.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub personal: BTreeMap<String, Personal>,
     /// Records and labels that are older go; by default as the server's configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -664,6 +670,7 @@ impl ModelSpec {
         }
         self.watch.quality.check_alone()?;
         self.check_segments()?;
+        self.check_personal()?;
         if let Some(retrain) = &self.retrain {
             check_command("retrain.command", &retrain.command, &["{snapshot}", "{artifact}"])?;
         }

@@ -156,7 +156,8 @@ pub fn parse_time(text: &str) -> Result<Timestamp, Problem> {
         .ok()
         .and_then(|civil| jiff::tz::Offset::UTC.to_timestamp(civil).ok())
         .ok_or_else(|| {
-            Problem::invalid(format!("`{text}` is not a time")).hint("write it as 2026-01-31T12:00:00Z")
+            let shown: String = text.chars().take(60).collect();
+            Problem::invalid(format!("`{shown}` is not a time")).hint("write it as 2026-01-31T12:00:00Z")
         })
 }
 

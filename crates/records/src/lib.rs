@@ -8,24 +8,28 @@
 //! [`RecordLog::parts`] does so part by part and only for the columns that are asked for, and [`RecordLog::snapshot`] fixes
 //! training data that can be made again to the same digest.
 //!
-//! [`frame::Frame`] reads the data files that people bring.
+//! [`calls`] makes records of calls that the gateway or others saw. [`frame::Frame`] reads the data files that people bring.
 
 pub mod archive;
+pub mod calls;
 mod codec;
+mod foreign;
 pub mod frame;
 pub mod history;
 pub mod intake;
 mod log;
+pub mod personal;
 mod quarantine;
 pub mod reference;
 mod rows;
+pub mod secret;
 mod snapshot;
 mod table;
 mod wal;
 
 pub use log::{
     Appended, Batches, Compacted, Cursor, Detail, Dropped, Erase, Fresh, Limits, LogStats, Part, Parts,
-    RecordLog, Recovery, SegmentFiles, View,
+    RecordLog, Recovery, SegmentFiles, View, Which,
 };
 pub use quarantine::Quarantined;
 pub use rows::{Kind, Refusal, Refusals, Rows};

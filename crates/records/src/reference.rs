@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use steersman_domain::schema::{Column, ColumnKind, DataKind};
+use steersman_domain::spec::Personal;
 use steersman_domain::time::{from_micros, parse_time};
 use steersman_domain::{Digest, ModelSpec, Problem, Schema, Task};
 
@@ -75,7 +76,8 @@ pub fn read_reference(path: &Path, spec: &ModelSpec) -> Result<Reference, Proble
     ];
     for (index, found) in frame.columns.iter().enumerate() {
         let name = &found.name;
-        if own.contains(&index) || spec.data.ignore.contains(name) {
+        let personal = spec.data.personal.get(name);
+        if own.contains(&index) || spec.data.ignore.contains(name) || personal == Some(&Personal::Drop) {
             continue;
         }
         if RESERVED.contains(&name.as_str()) || name.starts_with('_') {
@@ -83,7 +85,8 @@ pub fn read_reference(path: &Path, spec: &ModelSpec) -> Result<Reference, Proble
                 .field(file)
                 .hint("rename the column, or name it under `data.ignore`"));
         }
-        let kind = match spec.data.categorical.contains(name) {
+        // What stands for a personal value is a category.
+        let kind = match spec.data.categorical.contains(name) || personal.is_some() {
             true => ColumnKind::Categorical,
             false => found.kind.column_kind(),
         };

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bad_input;
 mod commands;
 mod compare;
 mod demo;
@@ -9,6 +10,7 @@ mod estimate;
 mod gateway;
 mod import;
 mod ingest;
+mod personal;
 mod platform;
 mod query;
 mod replicas;

@@ -18,6 +18,10 @@ fn rows(count: usize) -> String {
 #[test]
 fn records_are_asked_in_sql_with_and_without_a_running_platform() {
     let (dir, spec) = project(Some("exit 1"));
+    let state = dir.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let config = "[records]\nlocation = '../segments'\n[query]\nrows = 4000\nmost_rows = 5000\n";
+    fs::write(state.join("steersman.toml"), config).unwrap();
     let up = Up::start(dir.path(), Some(&spec));
     // More than a segment, and a tail.
     assert_eq!(up.lines("/models/churn/records", &rows(5_000)).0, 200);
@@ -46,6 +50,18 @@ fn records_are_asked_in_sql_with_and_without_a_running_platform() {
     let (code, _, error) = ask(&["DROP TABLE churn"]);
     assert!(code == 2 && error.contains("`DROP` is not allowed"), "{error}");
 
+    // The limits are those of the configuration, and a query that meets one is counted.
+    let (_, out, notes) = ask(&["SELECT id FROM churn", "--output", "ndjson"]);
+    assert!(out.lines().count() == 4_000 && notes.contains("--limit N"), "{notes}");
+    let (status, problem) = up.post("/query", &json!({"sql": "SELECT id FROM churn", "limit": 5_001}));
+    assert_eq!((status, problem["field"].as_str()), (400, Some("limit")));
+    assert_eq!(up.metric("steersman_queries_refused_total{limit=\"size\"}"), 1);
+    let (_, out, _) = ask(&[
+        "SELECT abs(extract(epoch FROM now()) - extract(epoch FROM max(received_at))) < 3600 AS recent FROM churn",
+        "--output",
+        "csv",
+    ]);
+    assert_eq!(out, "recent\ntrue\n");
     let (status, problem) = up.post("/query", &json!({"sql": "SELECT 1", "limits": 3}));
     assert!(status == 400 && problem["detail"].as_str().unwrap().contains("limits"), "{problem}");
     let (status, answer) =
@@ -57,13 +73,24 @@ fn records_are_asked_in_sql_with_and_without_a_running_platform() {
         (&json!("2026-02-01T00:00:00Z"), &json!(true))
     );
 
-    // The folder is the platform's as long as it runs.
-    let state = dir.path().join("state");
+    // The folder is the platform's as long as it runs; where its segments are, its configuration says.
     let offline = ["query", counts, "--output", "csv", "--dir", state.to_str().unwrap()];
     let (code, _, error) = run(&offline);
     assert!(code == 2 && error.contains("--server URL"), "{error}");
     drop(up);
     assert_eq!(run(&offline), (0, "plan,n,known\na,2505,50\nb,2505,50\n".to_owned(), String::new()));
+    assert!(fs::read_dir(dir.path().join("segments")).unwrap().count() > 0);
+    let (code, out, _) = run(&[
+        "query",
+        "SELECT id FROM churn",
+        "--output",
+        "csv",
+        "--limit",
+        "5010",
+        "--dir",
+        state.to_str().unwrap(),
+    ]);
+    assert_eq!((code, out.lines().count()), (0, 5_011));
     let (code, _, error) = run(&["query", "--dir", dir.path().to_str().unwrap()]);
     assert!(code == 2 && error.contains("not the folder of a platform"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! Answers queries on threads of its own, within limits of memory, time and rows.
 
 use super::answer::Answer;
+use super::load::{Counters, LIMIT, Load, TOO_SLOW};
 use super::problem::{no_table, problem, twice};
 use super::statement;
 use super::table::Tables;
@@ -80,6 +81,8 @@ pub struct Query {
     pub limit: Option<usize>,
     /// What was known at this time: records and labels that were taken in later are not there.
     pub as_of: Option<Timestamp>,
+    /// The time at which it is asked, which `now()` says.
+    pub now: Timestamp,
 }
 
 /// The right to run one query.
@@ -96,6 +99,7 @@ pub struct Engine {
     memory: Arc<RuntimeEnv>,
     slots: Arc<Semaphore>,
     read: Arc<AtomicUsize>,
+    counters: Counters,
 }
 
 impl Engine {
@@ -115,12 +119,34 @@ impl Engine {
             .build_arc()
             .map_err(problem)?;
         let slots = Arc::new(Semaphore::new(limits.at_once));
-        Ok(Self { log, limits, runtime: Some(runtime), memory, slots, read: Arc::default() })
+        Ok(Self {
+            log,
+            limits,
+            runtime: Some(runtime),
+            memory,
+            slots,
+            read: Arc::default(),
+            counters: Counters::default(),
+        })
     }
 
     /// The right to run a query; none while as many as may run are running.
     pub fn slot(&self) -> Option<Slot> {
-        self.slots.clone().try_acquire_owned().ok().map(Slot)
+        let slot = self.slots.clone().try_acquire_owned().ok().map(Slot);
+        if slot.is_none() {
+            self.counters.note_busy();
+        }
+        slot
+    }
+
+    /// What queries may take.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How many queries run, and how many met a limit.
+    pub fn load(&self) -> Load {
+        self.counters.load(self.slots.available_permits(), self.limits.at_once)
     }
 
     /// How many segments and tails all queries have read so far.
@@ -131,6 +157,17 @@ impl Engine {
     /// Answers a query; `finish` makes of the answer what is wanted, on the same threads. A query ends when the future is
     /// dropped.
     pub async fn run<T: Send + 'static>(
+        &self,
+        slot: Slot,
+        query: Query,
+        finish: impl FnOnce(Answer) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let result = self.answered(slot, query, finish).await;
+        self.counters.note(&result);
+        result
+    }
+
+    async fn answered<T: Send + 'static>(
         &self,
         slot: Slot,
         query: Query,
@@ -172,11 +209,16 @@ impl<T> Drop for EndOnDrop<T> {
 }
 
 fn too_slow(limit: Duration) -> Problem {
-    Problem::new(ErrorKind::TooLarge, format!("the query ran longer than {} s", limit.as_secs()))
+    Problem::new(ErrorKind::TooLarge, format!("{TOO_SLOW} {} s", limit.as_secs()))
         .hint("ask for less: WHERE on `time`, fewer columns, LIMIT")
 }
 
-fn session(tables: Arc<Tables>, memory: Arc<RuntimeEnv>, limits: &Limits) -> Result<SessionContext, Problem> {
+fn session(
+    tables: Arc<Tables>,
+    memory: Arc<RuntimeEnv>,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<SessionContext, Problem> {
     let mut config = SessionConfig::new()
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
@@ -190,7 +232,7 @@ fn session(tables: Arc<Tables>, memory: Arc<RuntimeEnv>, limits: &Limits) -> Res
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA, tables).map_err(problem)?;
     context.register_catalog(CATALOG, Arc::new(catalog));
-    super::functions::register(&context);
+    super::functions::register(&context, now);
     Ok(context)
 }
 
@@ -203,11 +245,11 @@ async fn answer(
     let wanted = query.limit.unwrap_or(limits.rows);
     if wanted > limits.most_rows {
         let message = format!("{wanted} rows are more than the {} that an answer may have", limits.most_rows);
-        return Err(Problem::invalid(message).field("limit"));
+        return Err(Problem::invalid(message).field(LIMIT));
     }
     let names = tables.table_names();
     let statement = statement::read(&query.sql, &names)?;
-    let context = session(tables, memory, limits)?;
+    let context = session(tables, memory, limits, query.now)?;
     let plan = plan(&context, statement, &names).await?;
     let told =
         matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_));

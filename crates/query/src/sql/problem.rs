@@ -8,6 +8,9 @@ use steersman_domain::{ErrorKind, Problem};
 /// Names that are listed in a hint.
 const LISTED: usize = 40;
 
+/// What is said of a query that needs too much memory.
+pub(super) const OUT_OF_MEMORY: &str = "the query needs more memory than a query may have";
+
 /// A problem on its way through DataFusion.
 pub(super) fn external(problem: Problem) -> DataFusionError {
     DataFusionError::External(Box::new(problem))
@@ -59,10 +62,8 @@ fn of_root(error: &DataFusionError) -> Problem {
             source.downcast_ref::<Problem>().cloned().unwrap_or_else(|| Problem::internal(source.to_string()))
         }
         DataFusionError::SchemaError(source, _) => schema_problem(source),
-        DataFusionError::ResourcesExhausted(_) => {
-            Problem::new(ErrorKind::TooLarge, "the query needs more memory than a query may have")
-                .hint("ask for less: WHERE on `time`, fewer columns, LIMIT, coarser groups")
-        }
+        DataFusionError::ResourcesExhausted(_) => Problem::new(ErrorKind::TooLarge, OUT_OF_MEMORY)
+            .hint("ask for less: WHERE on `time`, fewer columns, LIMIT, coarser groups"),
         DataFusionError::Internal(message) => Problem::internal(first_line(message)),
         DataFusionError::NotImplemented(message)
         | DataFusionError::Plan(message)

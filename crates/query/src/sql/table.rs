@@ -8,15 +8,17 @@ use datafusion::catalog::{SchemaProvider, Session, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use steersman_domain::{ModelName, Problem};
-use steersman_records::{Arms, Part, Parts, RecordLog, Scan};
+use steersman_records::{Arms, Part, Parts, RecordLog, Scan, Which};
 
 /// Behind a model's name: its shadow answers.
 const SHADOW: &str = "$shadow";
@@ -84,13 +86,13 @@ impl TableProvider for ModelTable {
         TableType::Base
     }
 
-    /// Conditions on the time choose parts and row groups; all conditions are looked at again row by row.
+    /// Conditions on the time and the id choose parts and row groups; all conditions are looked at again row by row.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let about_time = |filter: &&Expr| match bounds(filter) {
-            Some(_) => TableProviderFilterPushDown::Inexact,
-            None => TableProviderFilterPushDown::Unsupported,
+        let chooses = |filter: &&Expr| match (bounds(filter), ids(filter)) {
+            (None, None) => TableProviderFilterPushDown::Unsupported,
+            _ => TableProviderFilterPushDown::Inexact,
         };
-        Ok(filters.iter().map(about_time).collect())
+        Ok(filters.iter().map(chooses).collect())
     }
 
     async fn scan(
@@ -107,8 +109,9 @@ impl TableProvider for ModelTable {
             .iter()
             .filter_map(bounds)
             .fold((i64::MIN, i64::MAX), |span, other| (span.0.max(other.0), span.1.min(other.1)));
-        let touched = self.view.parts().iter().filter(|part| part.span.0 <= span.1 && part.span.1 >= span.0);
-        let parts: Vec<Part> = touched.cloned().collect();
+        let named = filters.iter().filter_map(ids).reduce(|one, other| &one & &other);
+        let which = Which { span, ids: named.map(|ids| ids.into_iter().collect()) };
+        let parts: Vec<Part> = self.view.touched(&which).map_err(external)?;
         // As many streams as there are threads: memory does not grow with the number of segments.
         let streams = state.config().target_partitions().clamp(1, parts.len().max(1));
         let stream = |parts: &[Part]| -> Arc<dyn PartitionStream> {
@@ -118,7 +121,7 @@ impl TableProvider for ModelTable {
                 parts: parts.to_vec(),
                 columns: columns.clone(),
                 schema: schema.clone(),
-                span,
+                which: which.clone(),
             })
         };
         let mut partitions: Vec<_> = parts.chunks(parts.len().div_ceil(streams).max(1)).map(stream).collect();
@@ -137,7 +140,7 @@ struct PartStream {
     parts: Vec<Part>,
     columns: Vec<usize>,
     schema: SchemaRef,
-    span: (i64, i64),
+    which: Which,
 }
 
 impl PartitionStream for PartStream {
@@ -147,12 +150,12 @@ impl PartitionStream for PartStream {
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let (view, read) = (self.view.clone(), self.read.clone());
-        let (columns, span) = (self.columns.clone(), self.span);
+        let (columns, which) = (self.columns.clone(), self.which.clone());
         let batches = self.parts.clone().into_iter().flat_map(move |part| {
             read.fetch_add(1, Ordering::Relaxed);
             let failed =
                 |problem: Problem| -> steersman_records::Batches { Box::new(std::iter::once(Err(problem))) };
-            view.read(&part, &columns, span).unwrap_or_else(failed)
+            view.read(&part, &columns, &which).unwrap_or_else(failed)
         });
         let batches = futures::stream::iter(batches.map(|batch| batch.map_err(external)));
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), batches))
@@ -188,6 +191,34 @@ fn bounds(filter: &Expr) -> Option<(i64, i64)> {
         }
         _ => None,
     }
+}
+
+/// The ids that a condition allows; none where it is about something else.
+fn ids(filter: &Expr) -> Option<BTreeSet<String>> {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => match (ids(left), ids(right)) {
+            (Some(one), Some(other)) => Some(&one & &other),
+            (one, other) => one.or(other),
+        },
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => Some(&ids(left)? | &ids(right)?),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (is_id(left), is_id(right)) {
+            (true, false) => Some(BTreeSet::from([text(right)?])),
+            (false, true) => Some(BTreeSet::from([text(left)?])),
+            _ => None,
+        },
+        Expr::InList(InList { expr, list, negated: false }) if is_id(expr) => list.iter().map(text).collect(),
+        _ => None,
+    }
+}
+
+fn is_id(expression: &Expr) -> bool {
+    matches!(expression, Expr::Column(column) if column.name == "id")
+}
+
+/// A text that is written in the query.
+fn text(expression: &Expr) -> Option<String> {
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = expression else { return None };
+    Some(text.clone())
 }
 
 fn is_time(expression: &Expr) -> bool {

@@ -10,7 +10,7 @@ use steersman_domain::schema::{Column, ColumnKind};
 use steersman_domain::time::from_micros;
 use steersman_domain::{ErrorKind, Label, ModelName, Problem, Record, Schema, Value};
 use steersman_query::sql::{Answer, Engine, Format, Limits, Query};
-use steersman_records::{RecordLog, Scan};
+use steersman_records::{RecordLog, Scan, Which};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -176,6 +176,44 @@ fn conditions_on_the_time_choose_segments() {
 }
 
 #[test]
+fn an_id_chooses_segments() {
+    let asked = asked(Limits::default());
+    let read = |condition: &str| {
+        let before = asked.engine.parts_read();
+        let found =
+            asked.csv(&format!("SELECT id, label FROM \"flight-delay\" WHERE {condition} ORDER BY id"));
+        (asked.engine.parts_read() - before, found.lines().skip(1).collect::<Vec<_>>().join(" "))
+    };
+    // The tail is always looked at.
+    assert_eq!(read("id = 'r00104'"), (2, "r00104,0.0".to_owned()));
+    assert_eq!(
+        read("id IN ('r00008', 'r00301', 'r00308', 'nobody')"),
+        (2, "r00008,1.0 r00301, r00308,0.0".to_owned())
+    );
+    assert_eq!(read("'r00150' = id OR id = 'r00250'"), (3, "r00150, r00250,".to_owned()));
+    assert_eq!(read("id = 'r00150' AND time > '2026-01-14'"), (1, String::new()));
+    assert_eq!(read("id = 'nobody'"), (1, String::new()));
+    assert_eq!(read("id = 'r00104' OR distance = 7").0, 4);
+    let shadow = asked.csv("SELECT count(*) AS n FROM \"flight-delay$shadow\" WHERE id = 'r00100'");
+    assert_eq!(shadow, "n\n1\n");
+}
+
+#[test]
+fn now_is_when_the_query_is_asked() {
+    let asked = asked(Limits::default());
+    let query = |sql: &str| Query { sql: sql.to_owned(), now: at(399), ..Query::default() };
+    let csv =
+        |sql: &str| String::from_utf8(asked.query(query(sql)).unwrap().write(Format::Csv).unwrap()).unwrap();
+    let before = asked.engine.parts_read();
+    let sql = "SELECT count(*) AS n FROM \"flight-delay\" WHERE time > now() - INTERVAL '10 hours'";
+    assert_eq!((csv(sql).as_str(), asked.engine.parts_read() - before), ("n\n10\n", 1));
+    let all = csv(
+        "SELECT now() = CURRENT_TIMESTAMP AS same, now() AS now, CURRENT_DATE AS day, today() AS today, CURRENT_TIME AS time",
+    );
+    assert_eq!(all.lines().last(), Some("true,2026-01-17T15:00:00Z,2026-01-17,2026-01-17,15:00:00"));
+}
+
+#[test]
 fn a_view_does_not_change_while_the_log_grows() {
     let asked = asked(Limits::default());
     let scan = Scan::default();
@@ -183,8 +221,7 @@ fn a_view_does_not_change_while_the_log_grows() {
     asked.log.append_records(&name(), (400..410).map(|row| record(row, None)).collect(), at(600)).unwrap();
     asked.log.append_labels(&name(), vec![label(1)], at(600)).unwrap();
     let place = view.fields().index_of("label").unwrap();
-    let batches =
-        view.parts().iter().flat_map(|part| view.read(part, &[place], (i64::MIN, i64::MAX)).unwrap());
+    let batches = view.parts().iter().flat_map(|part| view.read(part, &[place], &Which::default()).unwrap());
     let (rows, labels) = batches.map(|batch| batch.unwrap()).fold((0, 0), |(rows, labels), batch| {
         (rows + batch.num_rows(), labels + batch.num_rows() - batch.column(0).null_count())
     });
@@ -337,6 +374,9 @@ fn limits_hold_and_are_visible() {
     assert_eq!(refusal.kind, ErrorKind::TooLarge, "{refusal}");
     let held = asked.engine.slot();
     assert!(held.is_some() && asked.engine.slot().is_none());
+    let load = asked.engine.load();
+    let refused = (load.busy, load.too_slow, load.out_of_memory, load.too_large);
+    assert_eq!((load.running, load.at_once, load.answered, refused), (1, 1, 3, (1, 1, 1, 1)));
 }
 
 #[test]

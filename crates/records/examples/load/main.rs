@@ -6,7 +6,16 @@
 //! cargo run --release -p steersman-records --example load -- ndjson 127.0.0.1:7700 --pid $! --seconds 20
 //! ```
 //!
-//! Formats: `ndjson`, `array`, `arrow`, `events` (CloudEvents of KServe's logger, two for each record).
+//! Formats: `ndjson`, `array`, `arrow`, `events` (CloudEvents of KServe's logger, two for each record). For a long run
+//! `--every 30` says every 30 seconds how much memory the server holds (`VmRSS`, and the most so far, `VmHWM`), how many of
+//! its records are acknowledged and how many bytes of the write-ahead log and of ids there are, one line of CSV each.
+//! `benches/slow_disk.c` makes the disk slow:
+//!
+//! ```text
+//! cc -O2 -shared -fPIC -o slow_disk.so benches/slow_disk.c -ldl
+//! LD_PRELOAD=./slow_disk.so SLOW_DISK_MIB=20 steersman up --dir load/state --apply load/load.toml &
+//! cargo run --release -p steersman-records --example load -- ndjson 127.0.0.1:7700 --pid $! --seconds 600 --every 30
+//! ```
 
 #![allow(
     clippy::unwrap_used,
@@ -19,10 +28,12 @@ mod body;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const HELP: &str = "usage: load project FOLDER
-       load ndjson|array|arrow|events ADDR:PORT [--rows 1000] [--connections 4] [--seconds 10] [--pid SERVER]";
+       load ndjson|array|arrow|events ADDR:PORT [--rows 1000] [--connections 4] [--seconds 10] \
+            [--pid SERVER [--every SECONDS]]";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +51,7 @@ fn main() {
                 connections: option("--connections", 4),
                 seconds: option("--seconds", 10),
                 server: option("--pid", 0),
+                every: option("--every", 0),
             });
         }
         _ => println!("{HELP}"),
@@ -76,6 +88,8 @@ struct Plan {
     connections: u64,
     seconds: u64,
     server: u64,
+    /// Seconds between two looks at the server; 0 for none.
+    every: u64,
 }
 
 /// What one connection did.
@@ -90,9 +104,14 @@ struct Done {
 fn run(plan: &Plan) {
     let before = cpu_seconds(plan.server);
     let began = Instant::now();
+    let acknowledged = &AtomicU64::new(0);
     let done: Vec<Done> = std::thread::scope(|scope| {
-        let connections: Vec<_> =
-            (0..plan.connections).map(|number| scope.spawn(move || connection(plan, number))).collect();
+        let connections: Vec<_> = (0..plan.connections)
+            .map(|number| scope.spawn(move || connection(plan, number, acknowledged)))
+            .collect();
+        if plan.every > 0 {
+            watch(plan, began, acknowledged);
+        }
         connections.into_iter().map(|connection| connection.join().unwrap()).collect()
     });
     let seconds = began.elapsed().as_secs_f64();
@@ -128,7 +147,45 @@ fn cpu_seconds(pid: u64) -> Option<f64> {
     Some(ticks / 100.0)
 }
 
-fn connection(plan: &Plan, number: u64) -> Done {
+/// Says how the server fares, until the time is over.
+fn watch(plan: &Plan, began: Instant, acknowledged: &AtomicU64) {
+    const METRICS: [&str; 4] = ["wal_bytes", "id_bytes", "id_tail_bytes", "ingest_in_flight_bytes"];
+    println!("seconds,rss_mib,peak_rss_mib,records,{}", METRICS.join(","));
+    for round in 0.. {
+        let at = Duration::from_secs(plan.every * round);
+        if at > Duration::from_secs(plan.seconds) {
+            return;
+        }
+        std::thread::sleep(at.saturating_sub(began.elapsed()));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", plan.server)).unwrap_or_default();
+        let mib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).map_or(0, |kib| kib >> 10)
+        };
+        let metrics = metrics(&plan.address);
+        let sums = METRICS.map(|name| {
+            let name = format!("steersman_{name}");
+            let lines =
+                metrics.lines().filter_map(|line| line.split_once(' ').zip(line.split(['{', ' ']).next()));
+            let of_name = lines.filter(|(_, found)| *found == name);
+            of_name.filter_map(|((_, value), _)| value.parse::<u64>().ok()).sum::<u64>().to_string()
+        });
+        let (rss, peak, records) = (mib("VmRSS"), mib("VmHWM"), acknowledged.load(Ordering::Relaxed));
+        println!("{},{rss},{peak},{records},{}", at.as_secs(), sums.join(","));
+    }
+}
+
+/// The server's own numbers.
+fn metrics(address: &str) -> String {
+    let mut text = String::new();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn connection(plan: &Plan, number: u64, acknowledged: &AtomicU64) -> Done {
     let stream = TcpStream::connect(&plan.address).unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut reader, mut writer) = (BufReader::new(stream.try_clone().unwrap()), stream);
@@ -160,7 +217,10 @@ fn connection(plan: &Plan, number: u64) -> Done {
             }
         }
         done.latencies.push(asked.elapsed());
-        done.acknowledged += if good { plan.rows } else { 0 };
+        if good {
+            done.acknowledged += plan.rows;
+            acknowledged.fetch_add(plan.rows, Ordering::Relaxed);
+        }
     }
     done
 }

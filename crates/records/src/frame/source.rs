@@ -1,18 +1,25 @@
 //! Which files a path means, and what is in them.
 
 use super::text::{csv_columns, json_columns};
+use crate::foreign::{CONTRADICTION, guarded};
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::buffer::Buffer;
 use arrow::compute::{cast, concat};
 use arrow::datatypes::DataType;
-use arrow::ipc::reader::FileReader;
+use arrow::ipc::convert::fb_to_schema;
+use arrow::ipc::reader::{FileDecoder, read_footer_length};
+use arrow::ipc::{Block, root_as_footer};
 use flate2::read::MultiGzDecoder;
 use std::collections::HashSet;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use steersman_domain::{Digest, ErrorKind, Problem};
 
 /// More bytes than this are not unpacked: a small file could fill the memory.
 const MOST_UNPACKED: u64 = 16 << 30;
+/// Bytes at the end of an Arrow file: the length of its footer, and `ARROW1`.
+const FOOTER_END: usize = 10;
 /// What files of a folder end with, before `.gz` or `.zst`.
 const ENDINGS: [&str; 10] =
     ["csv", "tsv", "txt", "json", "jsonl", "ndjson", "parquet", "pq", "arrow", "feather"];
@@ -140,7 +147,7 @@ fn read_file(path: &Path, wanted: &[String]) -> Result<(Part, Digest), Problem> 
     let part = if bytes.starts_with(b"PAR1") {
         from_parquet(bytes, wanted)?
     } else if bytes.starts_with(b"ARROW1") {
-        from_batches(arrow_batches(bytes)?)?
+        guarded(|| not_arrow(CONTRADICTION), || from_batches(arrow_batches(bytes)?))?
     } else if path.extension().is_some_and(|ending| ending == "parquet") {
         return Err(
             Problem::invalid("cannot read the file as Parquet: it does not begin with `PAR1`").hint(HINT)
@@ -186,15 +193,52 @@ fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, Problem> {
 }
 
 fn from_parquet(bytes: Vec<u8>, wanted: &[String]) -> Result<Part, Problem> {
-    from_batches(crate::archive::parquet_batches(bytes::Bytes::from(bytes), wanted)?)
+    let broken = || Problem::invalid(format!("cannot read the file as Parquet: {CONTRADICTION}"));
+    guarded(broken, || from_batches(crate::archive::parquet_batches(bytes::Bytes::from(bytes), wanted)?))
 }
 
+fn not_arrow(what: impl std::fmt::Display) -> Problem {
+    Problem::invalid(format!("cannot read the file as Arrow: {what}"))
+}
+
+/// The batches of an Arrow file, at least one. They are slices of its bytes: nothing is set aside for what it claims and
+/// does not have.
 fn arrow_batches(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, Problem> {
-    let wrong =
-        |error: arrow::error::ArrowError| Problem::invalid(format!("cannot read the file as Arrow: {error}"));
-    let reader = FileReader::try_new(Cursor::new(bytes), None).map_err(wrong)?;
-    let schema = reader.schema();
-    let mut batches = reader.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    let file = Buffer::from(bytes);
+    let end = file.len().checked_sub(FOOTER_END).and_then(|at| file.get(at..)?.try_into().ok());
+    let length = read_footer_length(end.ok_or_else(|| not_arrow("it is cut short"))?).map_err(not_arrow)?;
+    let footer_at =
+        (file.len() - FOOTER_END).checked_sub(length).ok_or_else(|| not_arrow("it is cut short"))?;
+    let footer = file.get(footer_at..footer_at + length).unwrap_or_default();
+    let footer = root_as_footer(footer).map_err(not_arrow)?;
+    let schema = footer.schema().ok_or_else(|| not_arrow("it has no schema"))?;
+    let schema = Arc::new(fb_to_schema(schema));
+    let mut decoder = FileDecoder::new(schema.clone(), footer.version());
+    let slice = |block: &Block| {
+        let at = usize::try_from(block.offset()).ok();
+        let length =
+            usize::try_from(block.metaDataLength()).ok().zip(usize::try_from(block.bodyLength()).ok());
+        let length = length.and_then(|(head, body)| head.checked_add(body));
+        let within =
+            |(at, length): (usize, usize)| at.checked_add(length).is_some_and(|end| end <= file.len());
+        let (at, length) =
+            at.zip(length).filter(|block| within(*block)).ok_or_else(|| not_arrow("it is cut short"))?;
+        Ok::<_, Problem>(file.slice_with_length(at, length))
+    };
+    for block in footer.dictionaries().iter().flatten() {
+        decoder.read_dictionary(block, &slice(block)?).map_err(not_arrow)?;
+    }
+    let mut batches = Vec::new();
+    for block in footer.recordBatches().iter().flatten() {
+        let Some(batch) = decoder.read_record_batch(block, &slice(block)?).map_err(not_arrow)? else {
+            continue;
+        };
+        // Flags take a bit a row: more rows are a claim, and believing it would fill the memory.
+        if batch.num_rows() / 8 > file.len() {
+            return Err(not_arrow("it claims more rows than it has bytes"));
+        }
+        batches.push(batch);
+    }
     if batches.is_empty() {
         batches.push(RecordBatch::new_empty(schema));
     }

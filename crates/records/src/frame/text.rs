@@ -13,7 +13,9 @@ use std::io::Cursor;
 use std::sync::Arc;
 use steersman_domain::Problem;
 
-/// Rows that are read at a time.
+/// Cells that are read at a time: the reader sets room aside for each, also where the file has few rows.
+const CELLS: usize = 1 << 21;
+/// Rows that are read at a time, at most.
 const BATCH: usize = 65_536;
 
 /// The text of a file; bytes that are not UTF-8 are replaced, and a note says where the first is.
@@ -73,7 +75,7 @@ pub(super) fn csv_columns(bytes: Vec<u8>) -> Result<Part, Problem> {
     let reader = ReaderBuilder::new(schema.clone())
         .with_header(true)
         .with_delimiter(delimiter)
-        .with_batch_size(BATCH)
+        .with_batch_size((CELLS / names.len().max(1)).clamp(1, BATCH))
         .build(Cursor::new(text))
         .map_err(|error| csv_problem(&error))?;
     let batches = reader.collect::<Result<Vec<RecordBatch>, _>>().map_err(|error| csv_problem(&error))?;

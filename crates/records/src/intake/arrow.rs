@@ -6,6 +6,7 @@
 
 use super::{Believed, Intake, Wanted, check_label};
 use crate::codec::{built, data_type, label_fields, own_fields, record_fields};
+use crate::foreign::{CONTRADICTION, guarded};
 use crate::rows::{Kind, Refusal, Refusals, Rows};
 use arrow::array::{
     Array, ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -20,7 +21,6 @@ use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use steersman_domain::schema::{ColumnKind, LONGEST_TEXT};
 use steersman_domain::time::{from_micros, micros, parse_time};
@@ -30,12 +30,7 @@ const NOTHING_TAKEN: &str = "nothing of this batch was taken in";
 const RECORD_COLUMNS: [&str; 6] = ["id", "time", "version", "latency_ms", "status", "features"];
 
 pub(super) fn stream(wanted: &Wanted<'_>, body: &Bytes) -> Result<Intake, Problem> {
-    // The reader checks what it reads, but some damage makes it panic rather than fail; that is the sender's error too.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode(body)));
-    let batch = match decoded {
-        Ok(batch) => batch?,
-        Err(_) => return Err(broken("its lengths contradict each other")),
-    };
+    let batch = guarded(|| broken(CONTRADICTION), || decode(body))?;
     let mut checked = Checked::new(wanted, batch.num_rows());
     let columns = match wanted.kind {
         Kind::Records => checked.records(wanted, &batch)?,

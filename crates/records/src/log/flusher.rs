@@ -1,7 +1,8 @@
-//! The thread that makes segments, so that nobody who appends waits for Parquet.
+//! The threads that make segments, and larger files of ids, so that nobody who appends waits for them.
 
 use super::model::ModelLog;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,30 +15,51 @@ const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Flusher {
-    queue: Option<SyncSender<Arc<ModelLog>>>,
-    thread: Option<JoinHandle<()>>,
+    segments: Option<SyncSender<Arc<ModelLog>>>,
+    ids: Option<SyncSender<Arc<ModelLog>>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Flusher {
     pub(super) fn start() -> Result<Self, Problem> {
-        let (queue, models) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("segments".to_owned()).spawn(move || run(&models));
-        let thread = thread.map_err(|error| Problem::internal(format!("no thread: {error}")))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        let (segments, closed) = sync_channel(QUEUE);
+        let (ids, grown) = sync_channel(QUEUE);
+        let (stop, more) = (Arc::new(AtomicBool::new(false)), ids.clone());
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+            thread.map_err(|error| Problem::internal(format!("no thread: {error}")))
+        };
+        let ended = stop.clone();
+        let threads = vec![
+            spawn("segments", Box::new(move || make_segments(&closed, &more)))?,
+            spawn("ids", Box::new(move || merge_ids(&grown, &ended)))?,
+        ];
+        Ok(Self { segments: Some(segments), ids: Some(ids), stop, threads })
     }
 
     /// Has a model's closed rows made into segments, if something was closed since the last time.
     pub(super) fn wake(&self, model: &Arc<ModelLog>) {
-        if let Some(queue) = &self.queue
+        if let Some(queue) = &self.segments
             && model.take_closed()
             && queue.try_send(model.clone()).is_err()
         {
             model.note_closed();
         }
     }
+
+    /// Has a model's files of ids made into larger ones, if there are enough.
+    pub(super) fn tidy(&self, model: &Arc<ModelLog>) {
+        if let Some(queue) = &self.ids
+            && model.ids_are_due()
+        {
+            // Where the queue is full there will be another time.
+            let _ = queue.try_send(model.clone());
+        }
+    }
 }
 
-fn run(models: &Receiver<Arc<ModelLog>>) {
+fn make_segments(models: &Receiver<Arc<ModelLog>>, ids: &SyncSender<Arc<ModelLog>>) {
     let mut due: Vec<Arc<ModelLog>> = Vec::new();
     loop {
         let received = match due.is_empty() {
@@ -50,15 +72,29 @@ fn run(models: &Receiver<Arc<ModelLog>>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         // What failed is kept with the model, which says so to those who append once too much has gathered.
-        due.retain(|model| model.flush_sealed().is_err());
+        due.retain(|model| {
+            let made = model.flush_sealed();
+            if made.is_ok() && model.ids_are_due() {
+                let _ = ids.try_send(model.clone());
+            }
+            made.is_err()
+        });
+    }
+}
+
+fn merge_ids(models: &Receiver<Arc<ModelLog>>, stop: &AtomicBool) {
+    while let Ok(model) = models.recv() {
+        // What could not be done is done another time; until then keys are looked for in more files.
+        let _ = model.merge_ids(stop);
     }
 }
 
 impl Drop for Flusher {
     /// Waits for the segment that is being written: whoever opens the folder next finds it whole.
     fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take() {
+        self.stop.store(true, Ordering::Relaxed);
+        drop((self.segments.take(), self.ids.take()));
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }

@@ -14,6 +14,7 @@ use arrow::compute::filter_record_batch;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 use steersman_domain::{ErrorKind, Problem};
 
@@ -191,6 +192,8 @@ impl ModelLog {
         self.flush()?;
         self.refresh()?;
         let (dropped, removed) = self.changing(|| self.plan_erasure(what))?;
+        // Nor does a key of it stay.
+        self.merge_ids(&AtomicBool::new(false))?;
         // What was refused may name it too.
         self.quarantine.clear()?;
         self.home.archive.storage.remove(&removed)?;

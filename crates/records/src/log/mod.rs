@@ -3,12 +3,12 @@
 //! INVARIANT: everything acknowledged is either in a segment or in the write-ahead log; the tail in memory is exactly
 //! what the write-ahead log holds beyond the segments. Readers see only what is on disk.
 //!
-//! `model` takes rows in, `tail` holds what is not in segments yet, `index` knows which ids are there, `flusher` makes
-//! segments beside, `recover` finds what is there at the start, `read` reads. `taken` follows what the catalogue says, also of segments of other replicas; `keep`
-//! compacts, drops and erases.
+//! `model` takes rows in, `tail` holds what is not in segments yet, `ids` knows which ids are there, `flusher` makes
+//! segments beside, `recover` finds what is there at the start, `read` reads. `taken` follows what the catalogue says, also of
+//! segments of other replicas; `keep` compacts, drops and erases.
 
 mod flusher;
-mod index;
+mod ids;
 mod keep;
 mod model;
 mod parts;
@@ -18,15 +18,17 @@ mod tail;
 mod taken;
 
 pub use keep::{Compacted, Dropped, Erase};
-pub use parts::{Batches, Part, Parts};
+pub use parts::{Batches, Part, Parts, Which};
 pub use read::{Cursor, Detail, Fresh, SegmentFiles, View};
 
 use crate::archive::{Archive, replica};
 
+use crate::personal::Personal;
 use crate::quarantine::Quarantined;
 use crate::table::{Scan, Table};
 use crate::{Arrival, Refusals, Rows};
 use flusher::Flusher;
+use ids::{Keys, Memory, Names};
 use jiff::Timestamp;
 use model::{Home, ModelLog};
 use serde::Serialize;
@@ -45,11 +47,19 @@ pub struct Limits {
     pub segment_bytes: u64,
     /// With more bytes that no segment holds yet, nothing more is taken in: the disk does not keep up.
     pub unflushed_bytes: u64,
+    /// So many bytes of memory the ids of segments may take, all models together. Beyond that they are looked for on the
+    /// disk.
+    pub id_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { segment_rows: 65_536, segment_bytes: 32 << 20, unflushed_bytes: 256 << 20 }
+        Self {
+            segment_rows: 65_536,
+            segment_bytes: 32 << 20,
+            unflushed_bytes: 256 << 20,
+            id_bytes: 256 << 20,
+        }
     }
 }
 
@@ -65,6 +75,8 @@ struct Inner {
     replica: String,
     archive: Archive,
     limits: Limits,
+    keys: Keys,
+    memory: Memory,
     models: RwLock<BTreeMap<ModelName, Arc<ModelLog>>>,
     flusher: Flusher,
 }
@@ -100,7 +112,7 @@ pub struct Recovery {
 pub struct LogStats {
     /// Records taken in, shadow answers included.
     pub records: u64,
-    /// Records that have a label.
+    /// Records that have a label. Where records went before their labels did, they are still among them.
     pub labels: u64,
     /// Labels whose record has not arrived.
     pub labels_without_record: u64,
@@ -108,10 +120,14 @@ pub struct LogStats {
     pub segments: u64,
     /// Bytes of their files.
     pub segment_bytes: u64,
-    /// Ids that are known in memory: so that what is sent again changes nothing, and labels find their records.
-    pub index_entries: u64,
-    /// About how many bytes those take.
-    pub index_bytes: u64,
+    /// Ids that are known, of records and labels: so that what is sent again changes nothing, and labels find their records.
+    pub ids: u64,
+    /// About how many bytes of memory those of the tail take, which goes with it.
+    pub tail_id_bytes: u64,
+    /// How many bytes of memory those of segments take.
+    pub id_bytes: u64,
+    /// How many bytes of files they take.
+    pub id_file_bytes: u64,
     /// Bytes of the write-ahead log that no segment holds yet.
     pub wal_bytes: u64,
     /// With more of them nothing is taken in.
@@ -142,26 +158,44 @@ impl RecordLog {
     pub fn open_on(dir: &Path, archive: Archive, limits: Limits) -> Result<Self, Problem> {
         std::fs::create_dir_all(dir).map_err(|error| Problem::io("make the folder", dir, &error))?;
         let (models, flusher) = (RwLock::default(), Flusher::start()?);
-        let (dir, replica) = (dir.to_owned(), replica(dir)?);
-        Ok(Self { inner: Arc::new(Inner { dir, replica, archive, limits, models, flusher }) })
+        let (dir, replica, keys) = (dir.to_owned(), replica(dir)?, Keys::open(dir)?);
+        let memory = Memory::new(limits.id_bytes);
+        let inner = Inner { dir, replica, archive, limits, keys, memory, models, flusher };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Opens the log of a model, or changes the columns of one that is open: columns may come and go, but a column keeps
     /// its kind.
     pub fn declare(&self, name: &ModelName, schema: &Schema) -> Result<Recovery, Problem> {
+        self.declare_personal(name, schema, None)
+    }
+
+    /// The same for a model with personal columns: their values are hashed before they are written.
+    pub fn declare_personal(
+        &self,
+        name: &ModelName,
+        schema: &Schema,
+        personal: Option<Arc<Personal>>,
+    ) -> Result<Recovery, Problem> {
         let mut models = self.inner.models.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = models.get(name) {
+            open.set_personal(personal);
             open.change_schema(schema)?;
             return Ok(Recovery::default());
         }
+        let dir = self.inner.dir.join(name.as_str());
         let home = Home {
             model: name.clone(),
-            dir: self.inner.dir.join(name.as_str()),
+            keys: self.inner.keys.clone(),
+            memory: self.inner.memory.clone(),
+            names: Names::new(dir.join("ids")),
+            dir,
             replica: self.inner.replica.clone(),
             archive: self.inner.archive.clone(),
             limits: self.inner.limits,
         };
         let (log, recovery) = ModelLog::open(home, schema)?;
+        log.set_personal(personal);
         models.insert(name.clone(), Arc::new(log));
         Ok(recovery)
     }
@@ -278,9 +312,18 @@ impl RecordLog {
         Ok(())
     }
 
+    /// How many bytes of memory the ids of all models' segments may take.
+    pub fn id_bytes_limit(&self) -> u64 {
+        self.inner.memory.limit()
+    }
+
     /// Takes over what other replicas did to the segments.
     pub fn refresh(&self) -> Result<(), Problem> {
-        self.logs().iter().try_for_each(|model| model.refresh())
+        for model in self.logs() {
+            model.refresh()?;
+            self.inner.flusher.tidy(&model);
+        }
+        Ok(())
     }
 
     /// Makes small segments of a model into larger ones, in which no record is twice; a bounded piece of work, after

@@ -5,13 +5,17 @@
 //! new file, and what the old ones hold becomes a segment beside (`flush_sealed`): readers see rows in the tail or in a
 //! segment, never in both.
 
-use super::index::{Index, Keys, Known};
+use super::ids::{
+    Asked, Counts, IdFile, IdFiles, Keys, Known, Memory, Names, Part, Recents, Stretch, merge, origin,
+    read_doubles,
+};
 use super::recover::{replay, wal_path};
 use super::tail::{Group, Pending, Tail, Unflushed};
-use super::taken::{Taken, adopt, index_segments, reading_order};
+use super::taken::{Indexed, Taken, adopt, index_segments, reading_order};
 use super::{Appended, Limits, LogStats, Recovery};
 use crate::archive::{Archive, Change, Content, sync_dir, write_segment};
 use crate::codec::{Columns, conform, label_fields, own_fields, record_fields, stamped};
+use crate::personal::Personal;
 use crate::quarantine::Quarantine;
 use crate::wal::{Frame, Wal};
 use crate::{Kind, Rows};
@@ -19,13 +23,16 @@ use arrow::array::{Array as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Schema as ArrowSchema;
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use steersman_domain::record::Arm;
 use steersman_domain::time::{from_micros, micros};
 use steersman_domain::{ErrorKind, ModelName, Problem, Schema};
+
+/// So often what files of ids say is asked again because there are others by now.
+const PATIENCE: usize = 2;
 
 /// The columns of a model, in every form that is needed.
 #[derive(Debug)]
@@ -69,13 +76,19 @@ pub(super) struct Home {
     pub(super) replica: String,
     pub(super) archive: Archive,
     pub(super) limits: Limits,
+    pub(super) keys: Keys,
+    /// What ids may take of it.
+    pub(super) memory: Memory,
+    /// Of its files of ids.
+    pub(super) names: Names,
 }
 
 #[derive(Debug)]
 pub(super) struct ModelLog {
     pub(super) home: Home,
-    pub(super) keys: Keys,
     shape: RwLock<Arc<Shape>>,
+    /// What becomes of values about persons.
+    personal: RwLock<Option<Arc<Personal>>>,
     /// Held by the one who writes. Locked before the tail where both are needed.
     wal: Mutex<Wal>,
     tail: Mutex<Tail>,
@@ -98,22 +111,32 @@ impl ModelLog {
     pub(super) fn open(home: Home, schema: &Schema) -> Result<(Self, Recovery), Problem> {
         let Home { model, dir, replica, archive, .. } = &home;
         std::fs::create_dir_all(dir).map_err(|error| Problem::io("make the folder", dir, &error))?;
-        let (shape, keys, mut index) = (Shape::new(schema), Keys::default(), Index::default());
+        let (shape, mut recents) = (Shape::new(schema), Recents::default());
         let mut listing = archive.catalogue.list(model)?;
         if !listing.flushed.contains_key(replica) && adopt(&home)? {
             listing = archive.catalogue.list(model)?;
         }
         let mut segments = listing.segments;
         reading_order(&mut segments);
-        let mut suspects = index_segments(&home, &keys, &segments, &mut index)?;
+        let known = IdFiles::open(&home.names, &home.keys, &home.memory)?;
+        let (known, mut suspects) = match read_doubles(home.names.dir())? {
+            Some(doubles) => (known, doubles),
+            None => (known.give_up(), HashSet::new()),
+        };
+        let (known, missing) = known.reconciled(&segments);
+        let Indexed { files, drafts, again } = index_segments(&home, known, &missing)?;
+        suspects.extend(again);
         let flushed = listing.flushed.get(replica).copied().unwrap_or(0);
         let mut recovery = Recovery { segments: segments.len(), ..Recovery::default() };
         let mut open = Unflushed { from: flushed, to: flushed, ..Unflushed::default() };
-        let wal = replay(&home, &shape, &keys, &mut index, &mut open, &mut recovery, &mut suspects)?;
+        let wal = replay(&home, &shape, &files, &mut recents, &mut open, &mut recovery, &mut suspects)?;
         let mut taken = Taken::default();
         let quarantine = Quarantine::open(dir)?;
         let part = std::slice::from_ref(&open);
-        let doubles = taken.resolve(&home, &keys, &suspects, &segments, part)?;
+        let doubles = taken.resolve(&home, &files, &suspects, &segments, part)?;
+        drafts.iter().try_for_each(|file| file.publish())?;
+        let (files, dead) = files.pruned();
+        dead.iter().for_each(|file| file.remove());
         let tail = Tail {
             segments: Arc::new(segments),
             doubles: Arc::new(doubles),
@@ -123,7 +146,8 @@ impl ModelLog {
             next: open.to,
             open,
             pending: Vec::new(),
-            index,
+            recents,
+            files: Arc::new(files),
             group: Arc::default(),
             members: 0,
             led: false,
@@ -131,8 +155,8 @@ impl ModelLog {
         };
         let log = Self {
             home,
-            keys,
             shape: RwLock::new(Arc::new(shape)),
+            personal: RwLock::default(),
             wal: Mutex::new(wal),
             tail: Mutex::new(tail),
             flushing: Mutex::new(None),
@@ -153,6 +177,10 @@ impl ModelLog {
 
     pub(super) fn shape(&self) -> Arc<Shape> {
         self.shape.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_personal(&self, personal: Option<Arc<Personal>>) {
+        *self.personal.write().unwrap_or_else(PoisonError::into_inner) = personal;
     }
 
     pub(super) fn change_schema(&self, schema: &Schema) -> Result<(), Problem> {
@@ -189,16 +217,38 @@ impl ModelLog {
         if rows.is_empty() {
             return Ok(Appended::default());
         }
-        let keys = self.keys.of(rows.kind, &rows.batch)?;
+        let (kind, keys) = (rows.kind, self.home.keys.of(rows.kind, &rows.batch)?);
+        let personal = self.personal.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let rows = match personal.filter(|_| kind == Kind::Records) {
+            Some(personal) => &Rows { kind, batch: personal.batch(&rows.batch)? },
+            None => rows,
+        };
+        let mut tries = 0;
         let placed = loop {
             // The costly part is done before anybody is kept waiting.
             let shape = self.shape();
-            let batch = conform(&rows.batch, shape.own(rows.kind))?;
-            let frame = Frame::new(rows.kind, &batch)?;
+            let batch = conform(&rows.batch, shape.own(kind))?;
+            let frame = Frame::new(kind, &batch)?;
+            let (files, wait) = {
+                let tail = self.lock();
+                self.check(&tail)?;
+                (tail.files.clone(), tail.labels_wait())
+            };
+            let asked = files.ask(kind, &keys, wait)?;
             let mut tail = self.lock();
-            if Arc::ptr_eq(&shape, &self.shape()) {
-                break self.place(&mut tail, &shape, frame, batch, keys, received_at)?;
+            if !Arc::ptr_eq(&shape, &self.shape()) {
+                continue;
             }
+            let asked = match Arc::ptr_eq(&files, &tail.files) {
+                true => asked,
+                false if tries < PATIENCE => {
+                    tries += 1;
+                    continue;
+                }
+                // Segments come so fast that there would be no end.
+                false => tail.files.ask(kind, &keys, wait)?,
+            };
+            break self.place(&mut tail, &shape, frame, batch, (keys, asked), received_at)?;
         };
         let waited = if placed.leads { None } else { placed.group.wait() };
         waited.unwrap_or_else(|| self.lead(&placed.group))?;
@@ -212,15 +262,26 @@ impl ModelLog {
         shape: &Shape,
         frame: Frame,
         batch: RecordBatch,
-        keys: Vec<u128>,
+        (keys, asked): (Vec<u128>, Asked),
         received_at: Timestamp,
     ) -> Result<Placed, Problem> {
         self.check(tail)?;
         let (kind, received_at) = (frame.kind, micros(received_at));
         let mut appended = Appended { first: tail.next, ..Appended::default() };
+        let mut counts = Counts::default();
         let fresh = match kind {
-            Kind::Records => keys.iter().map(|key| tail.index.insert_record(*key)).collect(),
-            Kind::Labels => place_labels(tail, &batch, &keys, received_at, &mut appended)?,
+            Kind::Records => {
+                let asked = keys.iter().zip(asked.there).zip(asked.labels);
+                let place = |((key, there), older): ((&u128, bool), Option<Known>)| {
+                    let changed = if there { None } else { tail.recents.insert_record(*key, older) };
+                    changed.inspect(|changed| counts += *changed).is_some()
+                };
+                asked.map(place).collect()
+            }
+            Kind::Labels => {
+                let own = origin(&self.home.replica);
+                place_labels(tail, &batch, &keys, &asked, (received_at, own), &mut appended, &mut counts)?
+            }
         };
         let new = fresh.iter().filter(|fresh| **fresh).count();
         (appended.accepted, appended.duplicates) = (new as u64, (keys.len() - new) as u64);
@@ -231,9 +292,10 @@ impl ModelLog {
             let new_keys: Vec<u128> =
                 keys.iter().zip(&fresh).filter(|(_, fresh)| **fresh).map(|(key, _)| *key).collect();
             match pending(shape, frame, batch, &fresh, tail.next, received_at) {
-                Ok((frame, batch)) => tail.pending.push(Pending { frame, batch, keys: new_keys }),
+                Ok((frame, batch)) => tail.pending.push(Pending { frame, batch, keys: new_keys, counts }),
                 Err(problem) => {
-                    new_keys.iter().rev().for_each(|key| tail.index.take_back(kind, *key));
+                    new_keys.iter().rev().for_each(|key| tail.recents.take_back(kind, *key));
+                    tail.recents.open.counts -= counts;
                     return Err(problem);
                 }
             }
@@ -362,6 +424,8 @@ impl ModelLog {
             std::mem::replace(&mut tail.open, Unflushed { from: to, to, ..Unflushed::default() });
         sealed.logs.push(old.path().to_owned());
         tail.sealed.push(Arc::new(sealed));
+        let Tail { recents, pending, .. } = &mut *tail;
+        recents.seal(to, pending.iter().map(|one| (one.frame.kind, one.keys.as_slice(), one.counts)));
         self.note_closed();
         Ok(())
     }
@@ -382,7 +446,12 @@ impl ModelLog {
 
     fn write_segments(&self) -> Result<(), Problem> {
         loop {
-            let Some(sealed) = self.lock().sealed.first().cloned() else { return Ok(()) };
+            let (sealed, recent) = {
+                let tail = self.lock();
+                let first = tail.sealed.first().cloned().zip(tail.recents.sealed.first().cloned());
+                let Some(first) = first else { return Ok(()) };
+                first
+            };
             // A schema may have changed since, but only after everything before it was closed.
             let fields =
                 sealed.records.first().map_or_else(|| self.shape().records.clone(), RecordBatch::schema);
@@ -396,6 +465,8 @@ impl ModelLog {
                 lasting: false,
             };
             let segment = write_segment(&archive.storage, &content)?;
+            let part = Part { stretch: Stretch::of(&segment, recent.counts), recent: &recent };
+            let ids = IdFile::write(self.home.names.next(), &self.home.keys, &[part], &self.home.memory)?;
             let flushed = Some((replica.clone(), sealed.to));
             let change = Change { add: vec![segment.clone()], remove: Vec::new(), flushed };
             archive.catalogue.change(model, &change)?;
@@ -407,11 +478,64 @@ impl ModelLog {
                 tail.flushed = sealed.to;
                 tail.generation += 1;
                 tail.sealed.remove(0);
+                tail.recents.sealed.remove(0);
+                tail.files = Arc::new(tail.files.with(ids.clone()));
             }
+            // Without its name the segment is looked through again at the next start.
+            let _ = ids.publish();
             // One that cannot be removed is found and removed at the next start.
             for path in &sealed.logs {
                 let _ = std::fs::remove_file(path);
             }
+        }
+    }
+
+    /// Whether there are files of ids to be put together.
+    pub(super) fn ids_are_due(&self) -> bool {
+        let files = self.lock().files.clone();
+        files.plan().is_some()
+    }
+
+    /// Puts files of ids together for as long as there are enough.
+    pub(super) fn merge_ids(&self, stop: &AtomicBool) -> Result<(), Problem> {
+        let Home { names, keys, memory, .. } = &self.home;
+        loop {
+            let files = self.lock().files.clone();
+            let Some(plan) = files.plan() else { return Ok(()) };
+            let merged = merge(&plan, names.next(), keys, memory, stop)?;
+            let replaced = {
+                let mut tail = self.lock();
+                let replaced = tail.files.replaced(&plan, merged.clone());
+                replaced.map(|(files, old)| {
+                    tail.files = Arc::new(files);
+                    old
+                })
+            };
+            match (replaced, merged) {
+                (Some(old), Some(merged)) => {
+                    // The old ones stay until the new one is there.
+                    merged.publish()?;
+                    old.iter().for_each(|file| file.remove());
+                }
+                (Some(old), None) => old.iter().for_each(|file| file.remove()),
+                (None, Some(merged)) => merged.discard(),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Waits until all that has its place by now is on disk, or is taken back.
+    pub(super) fn settle(&self) {
+        let wanted = self.lock().next;
+        loop {
+            // Whoever writes holds this.
+            drop(self.writing());
+            let tail = self.lock();
+            if tail.durable() >= wanted || tail.next < wanted || tail.failed {
+                return;
+            }
+            drop(tail);
+            std::thread::yield_now();
         }
     }
 
@@ -420,16 +544,21 @@ impl ModelLog {
         // While segments are being made nobody knows yet.
         let problem = self.flushing.try_lock().ok().and_then(|problem| problem.clone());
         let tail = self.lock();
-        let (records, labels, labels_without_record) = tail.index.counts();
-        let (index_entries, index_bytes) = tail.index.size();
+        let (recent_records, recent_labels, tail_id_bytes) = tail.recents.size();
+        let (records, labels, mut counts) = tail.files.totals();
+        counts += tail.recents.counts();
+        let (id_bytes, id_file_bytes) = tail.files.size();
+        let doubles: usize = tail.doubles.values().map(BTreeSet::len).sum();
         LogStats {
-            records,
-            labels,
-            labels_without_record,
+            records: (records + recent_records).saturating_sub(doubles as u64),
+            labels: counts.joined(),
+            labels_without_record: counts.without_record(),
             segments: tail.segments.len() as u64,
             segment_bytes: tail.segments.iter().map(|segment| segment.bytes).sum(),
-            index_entries,
-            index_bytes,
+            ids: records + recent_records + labels + recent_labels,
+            tail_id_bytes,
+            id_bytes,
+            id_file_bytes,
             wal_bytes: tail.unflushed_bytes(),
             wal_bytes_limit: self.home.limits.unflushed_bytes,
             unflushed_rows: tail.next - tail.flushed,
@@ -445,22 +574,27 @@ fn place_labels(
     tail: &mut Tail,
     batch: &RecordBatch,
     keys: &[u128],
-    received_at: i64,
+    asked: &Asked,
+    (received_at, origin): (i64, u64),
     appended: &mut Appended,
+    counts: &mut Counts,
 ) -> Result<Vec<bool>, Problem> {
     let columns = Columns(batch);
     let (labels, times) = (columns.numbers("label")?, columns.times("time")?);
     let mut within = HashSet::with_capacity(keys.len());
     let mut seq = tail.next;
     let mut fresh = Vec::with_capacity(keys.len());
-    for (row, key) in keys.iter().enumerate() {
+    let asked = asked.there.iter().zip(&asked.labels);
+    for (row, (key, (there, older))) in keys.iter().zip(asked).enumerate() {
         let (label, time) = (labels.value(row), times.value(row));
         // Twice in one batch: the first counts.
-        let new = within.insert(*key) && !tail.index.knows(*key, label, time);
+        let same = |known: Known| known.label == label && known.time == time;
+        let new = within.insert(*key) && !tail.recents.last_label(*key, *older).is_some_and(same);
         fresh.push(new);
         if new {
-            appended.waiting += u64::from(!tail.index.has_record(*key));
-            tail.index.insert_label(*key, Known { label, time, received_at, seq });
+            appended.waiting += u64::from(!there && !tail.recents.has_record(*key));
+            let known = Known { label, time, received_at, seq, origin };
+            *counts += tail.recents.insert_label(*key, known, *there, *older);
             seq += 1;
         }
     }

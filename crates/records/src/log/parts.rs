@@ -3,15 +3,16 @@
 //! They hold the list of segments and the tail of its moment; what is taken in later is not in it. Segments are opened
 //! when they are read. Labels are joined only where `label` or `label_time` is asked for.
 
-use super::index::{Doubles, ELSEWHERE};
+use super::ids::IdFiles;
 use super::model::ModelLog;
+use super::taken::Doubles;
 use crate::Arms;
 use crate::Kind;
 use crate::archive::{Held, Segment, parquet_problem};
-use crate::codec::{ARM, Columns, SEQ, record_fields, time_type, times};
+use crate::codec::{ARM, Columns, SEQ, record_fields, time_type};
 use crate::table::Scan;
 use arrow::array::RecordBatchOptions;
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, RecordBatch, new_null_array};
+use arrow::array::{Array, AsArray as _, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{filter_record_batch, max, min};
 use arrow::datatypes::{
     DataType, Field, Int64Type, Schema as ArrowSchema, SchemaRef, TimestampMicrosecondType,
@@ -20,10 +21,10 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::sync::Arc;
-use steersman_domain::time::{from_micros, micros};
+use steersman_domain::time::micros;
 use steersman_domain::{ErrorKind, Problem, Schema};
 
 /// Rows of a segment that are read at a time.
@@ -44,6 +45,24 @@ pub struct Parts {
     doubles: Arc<Doubles>,
     /// Labels at this position and later were not there yet.
     until: u64,
+    /// Ids of the segments.
+    files: Arc<IdFiles>,
+}
+
+/// Which records are read; others may still be among them.
+#[derive(Debug, Clone)]
+pub struct Which {
+    /// Those with a time from the first to the second, both included, in microseconds.
+    pub span: (i64, i64),
+    /// Those with one of these ids.
+    pub ids: Option<Arc<[String]>>,
+}
+
+impl Default for Which {
+    /// All.
+    fn default() -> Self {
+        Self { span: (i64::MIN, i64::MAX), ids: None }
+    }
 }
 
 /// A piece of a view: a segment, or the tail.
@@ -52,6 +71,16 @@ pub struct Part {
     /// Times of its records in microseconds, first and last.
     pub span: (i64, i64),
     source: Source,
+}
+
+impl Part {
+    /// None of the tail.
+    fn segment(&self) -> Option<&Segment> {
+        match &self.source {
+            Source::Segment(segment) => Some(segment),
+            Source::Tail(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -87,7 +116,8 @@ impl Parts {
         let until = moment.tail.last().map_or(0, |part| part.to);
         let as_of = scan.as_of.map(micros);
         let doubles = moment.doubles.clone();
-        Ok(Self { log, fields: fields(&shape.schema), parts, arms: scan.arms, as_of, doubles, until })
+        let (fields, files) = (fields(&shape.schema), moment.files);
+        Ok(Self { log, fields, parts, arms: scan.arms, as_of, doubles, until, files })
     }
 
     /// The columns: `id`, `time`, `version`, `latency_ms`, `status`, features, the output, `label`, `label_time`,
@@ -101,14 +131,22 @@ impl Parts {
         &self.parts
     }
 
-    /// Reads the columns at these places of [`Parts::fields`] from one part. Row groups without a time from `from` to `to`
-    /// (both included) are skipped; rows outside may still be among those that are read.
-    pub fn read(
-        self: &Arc<Self>,
-        part: &Part,
-        columns: &[usize],
-        span: (i64, i64),
-    ) -> Result<Batches, Problem> {
+    /// The parts that may hold what is asked for. Where ids are, only segments that do hold one of them are among these.
+    pub fn touched(&self, which: &Which) -> Result<Vec<Part>, Problem> {
+        let span = which.span;
+        let touched = self.parts.iter().filter(|part| part.span.0 <= span.1 && part.span.1 >= span.0);
+        let Some(ids) = &which.ids else { return Ok(touched.cloned().collect()) };
+        let keys = &self.log.home.keys;
+        let keys: Vec<u128> = ids.iter().map(|id| keys.key(id, self.arms == Arms::Shadow)).collect();
+        let holding = self.files.holding(&keys, touched.clone().filter_map(Part::segment))?;
+        let holding: HashSet<&str> = holding.iter().map(|segment| segment.object.as_str()).collect();
+        let held = |part: &&Part| part.segment().is_none_or(|one| holding.contains(one.object.as_str()));
+        Ok(touched.filter(held).cloned().collect())
+    }
+
+    /// Reads the columns at these places of [`Parts::fields`] from one part. Row groups that hold nothing of what is asked
+    /// for are skipped.
+    pub fn read(self: &Arc<Self>, part: &Part, columns: &[usize], which: &Which) -> Result<Batches, Problem> {
         let wanted = Arc::new(self.fields.project(columns).map_err(internal)?);
         let view = self.clone();
         Ok(match &part.source {
@@ -121,7 +159,7 @@ impl Parts {
             Source::Segment(segment) => {
                 // A copy from a bucket stays for as long as it is read.
                 let held = self.log.home.archive.storage.open(&segment.file(Kind::Records))?;
-                let stored = self.open(&segment.replica, &held, &wanted, span)?;
+                let stored = self.open(&segment.replica, &held, &wanted, which)?;
                 let replica = segment.replica.clone();
                 Box::new(stored.map(move |batch| {
                     let corrupt = |error| {
@@ -139,7 +177,7 @@ impl Parts {
         replica: &str,
         held: &Held,
         wanted: &ArrowSchema,
-        span: (i64, i64),
+        which: &Which,
     ) -> Result<parquet::arrow::arrow_reader::ParquetRecordBatchReader, Problem> {
         let path = &held.path;
         let file = File::open(path).map_err(|error| Problem::io("open", path, &error))?;
@@ -152,7 +190,10 @@ impl Parts {
         let needed = needed.chain(self.as_of.map(|_| "received_at"));
         let needed = needed.chain(self.doubles.get(replica).map(|_| SEQ));
         let mask = ProjectionMask::columns(builder.parquet_schema(), needed);
-        let groups = row_groups(builder.metadata(), span);
+        let mut groups = row_groups(builder.metadata(), which.span);
+        if let Some(ids) = &which.ids {
+            groups = with_ids(&builder, groups, ids).map_err(|error| wrong(&error))?;
+        }
         let builder = builder.with_projection(mask).with_row_groups(groups).with_batch_size(BATCH);
         builder.build().map_err(|error| wrong(&error))
     }
@@ -170,7 +211,8 @@ impl Parts {
         };
         let labelled =
             wanted.fields().iter().any(|field| [LABEL, LABEL_TIME].contains(&field.name().as_str()));
-        let labels = labelled.then(|| self.labels(&stored));
+        let as_of = self.as_of.unwrap_or(i64::MAX);
+        let labels = labelled.then(|| self.log.labels(&stored, as_of, self.until)).transpose()?;
         let column = |field: &Arc<Field>| {
             let known = match (field.name().as_str(), &labels) {
                 (LABEL, Some((labels, _))) => Some(labels),
@@ -208,26 +250,6 @@ impl Parts {
         let mask: BooleanArray = (0..stored.num_rows()).map(|row| Some(wanted(row))).collect();
         (mask.true_count() < stored.num_rows()).then_some(mask)
     }
-
-    /// What is known of the rows' labels: values and times.
-    fn labels(&self, stored: &RecordBatch) -> (ArrayRef, ArrayRef) {
-        // A batch without ids knows of no labels.
-        let keys = self.log.keys.of(Kind::Labels, stored).unwrap_or_default();
-        let mut known = vec![None; stored.num_rows()];
-        let as_of = self.as_of.unwrap_or(i64::MAX);
-        {
-            let tail = self.log.lock();
-            for (place, key) in known.iter_mut().zip(keys) {
-                let labels = tail.index.labels(key).iter().rev();
-                let mut there = labels.filter(|known| {
-                    known.received_at <= as_of && (known.seq == ELSEWHERE || known.seq < self.until)
-                });
-                *place = there.next().copied();
-            }
-        }
-        let labels: Float64Array = known.iter().map(|known| known.map(|known| known.label)).collect();
-        (Arc::new(labels), times(known.iter().map(|known| known.map(|known| from_micros(known.time)))))
-    }
 }
 
 /// The columns: of every record, features, the output, the label.
@@ -255,6 +277,24 @@ fn row_groups(metadata: &ParquetMetaData, (from, to): (i64, i64)) -> Vec<usize> 
         }
     };
     (0..metadata.num_row_groups()).filter(|group| touches(*group)).collect()
+}
+
+/// Those of these row groups whose Bloom filter does not rule all of the ids out.
+fn with_ids(
+    builder: &ParquetRecordBatchReaderBuilder<File>,
+    groups: Vec<usize>,
+    ids: &[String],
+) -> Result<Vec<usize>, parquet::errors::ParquetError> {
+    let columns = builder.parquet_schema().columns();
+    let Some(place) = columns.iter().position(|column| column.name() == "id") else { return Ok(groups) };
+    let mut kept = Vec::new();
+    for group in groups {
+        let filter = builder.get_row_group_column_bloom_filter(group, place)?;
+        if filter.is_none_or(|filter| ids.iter().any(|id| filter.check(id.as_str()))) {
+            kept.push(group);
+        }
+    }
+    Ok(kept)
 }
 
 fn internal(error: arrow::error::ArrowError) -> Problem {

@@ -1,13 +1,14 @@
 //! Reading the log: everything at one moment, what is new since a position, and joined tables.
 
-use super::index::{Doubles, ELSEWHERE, Known};
+use super::ids::{IdFiles, Known, origin};
 use super::model::ModelLog;
 use super::tail::Unflushed;
+use super::taken::Doubles;
 use crate::archive::{Held, Segment, Storage, read_records};
 use crate::codec::{Columns, conform, labels_from_batch, records_from_batch, times};
 use crate::table::{Scan, Table};
 use crate::{Arrival, Kind};
-use arrow::array::{BooleanArray, Float64Array, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,6 +169,8 @@ pub(super) struct Moment {
     pub(super) segments: Arc<Vec<Segment>>,
     pub(super) doubles: Arc<Doubles>,
     pub(super) tail: Vec<Arc<Unflushed>>,
+    /// Ids of the segments.
+    pub(super) files: Arc<IdFiles>,
 }
 
 impl Moment {
@@ -204,7 +207,8 @@ impl ModelLog {
         let tail = self.lock();
         let mut unflushed = tail.sealed.clone();
         unflushed.push(Arc::new(tail.open.clone()));
-        Moment { segments: tail.segments.clone(), doubles: tail.doubles.clone(), tail: unflushed }
+        let (segments, doubles, files) = (tail.segments.clone(), tail.doubles.clone(), tail.files.clone());
+        Moment { segments, doubles, tail: unflushed, files }
     }
 
     /// Reads; where a segment was replaced meanwhile and its file is gone, reads again.
@@ -302,21 +306,45 @@ impl ModelLog {
             }
             Ok((Table::sorted(fields, &batches)?, moment.until()))
         })?;
-        let keys = self.keys.of(Kind::Labels, table.batch())?;
-        let as_of = scan.as_of.map_or(i64::MAX, micros);
-        let (mut labels, mut moments) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
-        {
+        let (labels, moments) = self.labels(table.batch(), scan.as_of.map_or(i64::MAX, micros), until)?;
+        table.with(vec![("label", labels), ("label_time", moments)])
+    }
+
+    /// The labels of the rows of a batch that were taken in by a time, as far as their position in this replica's log is
+    /// below `until`: their values and times.
+    pub(super) fn labels(
+        &self,
+        batch: &RecordBatch,
+        as_of: i64,
+        until: u64,
+    ) -> Result<(ArrayRef, ArrayRef), Problem> {
+        let keys = self.home.keys.of(Kind::Labels, batch)?;
+        let own = origin(&self.home.replica);
+        let there = |known: &Known| known.received_at <= as_of && (known.origin != own || known.seq < until);
+        let mut found: Vec<(usize, Known)> = Vec::with_capacity(keys.len());
+        let files = {
             let tail = self.lock();
-            for key in keys {
-                let known = tail.index.labels(key).iter();
-                let there = |known: &&Known| known.seq == ELSEWHERE || known.seq < until;
-                let known = known.rev().find(|known| known.received_at <= as_of && there(known));
-                labels.push(known.map(|known| known.label));
-                moments.push(known.map(|known| from_micros(known.time)));
+            for (place, key) in keys.iter().enumerate() {
+                found.extend(tail.recents.labels(*key).filter(there).map(|known| (place, known)));
+            }
+            tail.files.clone()
+        };
+        files.labels(&keys, &mut |place, known| {
+            if there(&known) {
+                found.push((place, known));
+            }
+        })?;
+        found.sort_by_key(|(place, _)| *place);
+        let mut last = vec![None; keys.len()];
+        for of_one in found.chunk_by(|a, b| a.0 == b.0) {
+            let known: Vec<Known> = of_one.iter().map(|(_, known)| *known).collect();
+            if let Some(last) = of_one.first().and_then(|(place, _)| last.get_mut(*place)) {
+                *last = Known::last(&known);
             }
         }
-        let labels = Arc::new(Float64Array::from(labels));
-        table.with(vec![("label", labels), ("label_time", times(moments.into_iter()))])
+        let labels: Float64Array = last.iter().map(|known| known.map(|known| known.label)).collect();
+        let moments = last.iter().map(|known| known.map(|known| from_micros(known.time)));
+        Ok((Arc::new(labels), times(moments)))
     }
 }
 

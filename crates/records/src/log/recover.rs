@@ -1,7 +1,7 @@
 //! What is found when a log is opened: what segments do not hold is read from its write-ahead logs.
 
 use super::Recovery;
-use super::index::{Index, Keys};
+use super::ids::{IdFiles, Recents, origin};
 use super::model::{Home, Shape};
 use super::tail::Unflushed;
 use crate::archive::sync_dir;
@@ -20,8 +20,8 @@ pub(super) fn wal_path(dir: &Path, from: u64) -> PathBuf {
 pub(super) fn replay(
     home: &Home,
     shape: &Shape,
-    keys: &Keys,
-    index: &mut Index,
+    files: &IdFiles,
+    recents: &mut Recents,
     open: &mut Unflushed,
     recovery: &mut Recovery,
     suspects: &mut HashSet<u128>,
@@ -60,7 +60,8 @@ pub(super) fn replay(
             }
             let own = conform(&frame.batch, shape.own(frame.kind))?;
             let batch = stamped(&own, shape.stamped(frame.kind), frame.first, frame.received_at)?;
-            suspects.extend(index.add(frame.kind, &keys.of(frame.kind, &batch)?, &batch, true)?);
+            let (keys, own) = (home.keys.of(frame.kind, &batch)?, origin(&home.replica));
+            suspects.extend(recents.add(files, frame.kind, &keys, &batch, own)?);
             recovery.replayed += batch.num_rows() as u64;
             open.push(frame.kind, batch, frame.received_at);
         }

@@ -1,7 +1,8 @@
 //! What is not in segments yet: rows that are being written, rows in the write-ahead log, and those that wait to become a
 //! segment.
 
-use super::index::{Doubles, Index};
+use super::ids::{Counts, IdFiles, Recents};
+use super::taken::Doubles;
 use crate::Kind;
 use crate::archive::Segment;
 use crate::wal::Frame;
@@ -69,6 +70,8 @@ pub(super) struct Pending {
     /// Stamped.
     pub(super) batch: RecordBatch,
     pub(super) keys: Vec<u128>,
+    /// What they changed in the counts of labels.
+    pub(super) counts: Counts,
 }
 
 /// Rows on disk that are no segment yet, in order of arrival within each kind.
@@ -133,7 +136,10 @@ pub(super) struct Tail {
     pub(super) pending: Vec<Pending>,
     /// The next position to give.
     pub(super) next: u64,
-    pub(super) index: Index,
+    /// Ids of what no segment holds, also of what is pending.
+    pub(super) recents: Recents,
+    /// Ids of segments.
+    pub(super) files: Arc<IdFiles>,
     /// Those who wait for what is pending.
     pub(super) group: Arc<Group>,
     pub(super) members: usize,
@@ -149,6 +155,13 @@ impl Tail {
         self.open.to
     }
 
+    /// Whether there are labels whose record has not come.
+    pub(super) fn labels_wait(&self) -> bool {
+        let (.., mut counts) = self.files.totals();
+        counts += self.recents.counts();
+        counts.without_record() > 0
+    }
+
     /// Bytes that no segment holds yet.
     pub(super) fn unflushed_bytes(&self) -> u64 {
         let sealed: u64 = self.sealed.iter().map(|sealed| sealed.bytes).sum();
@@ -161,8 +174,9 @@ impl Tail {
         let queued = std::mem::take(&mut self.pending);
         for pending in written.iter().chain(&queued).rev() {
             for key in pending.keys.iter().rev() {
-                self.index.take_back(pending.frame.kind, *key);
+                self.recents.take_back(pending.frame.kind, *key);
             }
+            self.recents.open.counts -= pending.counts;
         }
         self.next = self.durable();
     }

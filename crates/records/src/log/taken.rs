@@ -3,18 +3,24 @@
 //! A record that two replicas took in is there twice until compaction. The one that was taken in first counts, as it does
 //! within one replica: with the last, what was known at an earlier time would change once the first is gone.
 
-use super::index::{Doubles, Index, Keys};
+use super::ids::{IdFile, IdFiles, Missing, Part, Recents, Stretch, origin, write_doubles};
 use super::model::{Home, ModelLog};
 use super::tail::Unflushed;
 use crate::Kind;
 use crate::archive::{Change, Content, Segment, read_parquet, write_segment};
 use crate::codec::Columns;
 use arrow::array::RecordBatch;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use steersman_domain::Problem;
 
-/// The columns of records that the index needs.
+/// For each replica the positions of rows that another row of the same id stands before.
+pub(super) type Doubles = BTreeMap<String, BTreeSet<u64>>;
+
+/// So many rows are brought into one file of ids, when segments are looked through.
+const TOGETHER: u64 = 1 << 19;
+
+/// The columns of records that say where an id is.
 const KEYS: [&str; 4] = ["_seq", "received_at", "id", "_arm"];
 
 /// Where a record is: when it was taken in, by whom, at which position.
@@ -27,26 +33,33 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Finds out where records are that may be there twice, and returns the positions of those that do not count. Only
-    /// where there are new `suspects` is anything read.
+    /// Finds out where records are that may be there twice, writes that down, and returns the positions of those that do
+    /// not count. Only where there are new `suspects` is anything read, and only segments that `files` say may hold one.
     pub(super) fn resolve(
         &mut self,
         home: &Home,
-        keys: &Keys,
+        files: &IdFiles,
         suspects: &HashSet<u128>,
         segments: &[Segment],
         tail: &[Unflushed],
     ) -> Result<Doubles, Problem> {
+        let before: HashSet<u128> = self.places.keys().copied().collect();
         self.places.retain(|key, places| places.len() > 1 && !suspects.contains(key));
         if !suspects.is_empty() {
-            for segment in segments {
+            let keys: Vec<u128> = suspects.iter().copied().collect();
+            for segment in files.holding(&keys, segments)? {
                 if let Some(batch) = segment.read(&home.archive.storage, Kind::Records, Some(&KEYS))? {
-                    self.look(keys, suspects, &segment.replica, &batch)?;
+                    self.look(home, suspects, &segment.replica, &batch)?;
                 }
             }
             for batch in tail.iter().flat_map(|part| &part.records) {
-                self.look(keys, suspects, &home.replica, batch)?;
+                self.look(home, suspects, &home.replica, batch)?;
             }
+        }
+        self.places.retain(|_, places| places.len() > 1);
+        let now: HashSet<u128> = self.places.keys().copied().collect();
+        if now != before || !suspects.is_empty() {
+            write_doubles(home.names.dir(), &now)?;
         }
         let mut doubles = Doubles::new();
         for places in self.places.values_mut() {
@@ -58,14 +71,8 @@ impl Taken {
         Ok(doubles)
     }
 
-    /// Forgets rows that are gone, because a segment was written anew without them; returns how many of each replica.
-    fn forget_gone(
-        &mut self,
-        home: &Home,
-        known: &[Segment],
-        segments: &[Segment],
-    ) -> Result<BTreeMap<String, u64>, Problem> {
-        let mut gone = BTreeMap::new();
+    /// Forgets rows that are gone, because a segment was written anew without them.
+    fn forget_gone(&mut self, home: &Home, known: &[Segment], segments: &[Segment]) -> Result<(), Problem> {
         for old in known.iter().filter(|old| !segments.contains(old)) {
             let within =
                 |replica: &str, seq: u64| replica == old.replica && (old.from..old.to).contains(&seq);
@@ -82,27 +89,22 @@ impl Taken {
                 }
             }
             for places in self.places.values_mut() {
-                let before = places.len();
                 places.retain(|(_, replica, seq)| !within(replica, *seq) || there.contains(seq));
-                let fewer = (before - places.len()) as u64;
-                if fewer > 0 {
-                    *gone.entry(old.replica.clone()).or_default() += fewer;
-                }
             }
         }
-        Ok(gone)
+        Ok(())
     }
 
     fn look(
         &mut self,
-        keys: &Keys,
+        home: &Home,
         suspects: &HashSet<u128>,
         replica: &str,
         batch: &RecordBatch,
     ) -> Result<(), Problem> {
         let columns = Columns(batch);
         let (seqs, received) = (columns.seqs()?, columns.times("received_at")?);
-        for (row, key) in keys.of(Kind::Records, batch)?.into_iter().enumerate() {
+        for (row, key) in home.keys.of(Kind::Records, batch)?.into_iter().enumerate() {
             if suspects.contains(&key) {
                 let place = (received.value(row), replica.to_owned(), seqs.value(row).cast_unsigned());
                 self.places.entry(key).or_default().push(place);
@@ -123,35 +125,47 @@ pub(super) fn reading_order(segments: &mut [Segment]) {
     });
 }
 
-/// The rows of a segment that the index needs, of each kind, with their keys.
-fn keyed(
-    home: &Home,
-    keys: &Keys,
-    segment: &Segment,
-) -> Result<Vec<(Kind, Vec<u128>, RecordBatch)>, Problem> {
-    let mut found = Vec::new();
-    for (kind, columns) in [(Kind::Records, Some(KEYS.as_slice())), (Kind::Labels, None)] {
-        if let Some(batch) = segment.read(&home.archive.storage, kind, columns)? {
-            found.push((kind, keys.of(kind, &batch)?, batch));
-        }
-    }
-    Ok(found)
+/// Segments that were looked through.
+pub(super) struct Indexed {
+    /// All files of ids, with those that were made.
+    pub(super) files: IdFiles,
+    /// Those that were made, to be published.
+    pub(super) drafts: Vec<Arc<IdFile>>,
+    /// The keys of records that were there already.
+    pub(super) again: HashSet<u128>,
 }
 
-/// Puts segments into the index; returns the keys of records that are there twice.
+/// Makes files of the ids of segments that none covers.
 pub(super) fn index_segments(
     home: &Home,
-    keys: &Keys,
-    segments: &[Segment],
-    index: &mut Index,
-) -> Result<HashSet<u128>, Problem> {
-    let mut suspects = HashSet::new();
-    for segment in segments {
-        for (kind, keys, batch) in keyed(home, keys, segment)? {
-            suspects.extend(index.add(kind, &keys, &batch, segment.replica == home.replica)?);
+    mut files: IdFiles,
+    segments: &[Missing<'_>],
+) -> Result<Indexed, Problem> {
+    let (mut drafts, mut again) = (Vec::new(), HashSet::new());
+    let (mut recents, mut stretches, mut rows) = (Recents::default(), Vec::new(), 0);
+    for (place, Missing { segment, found }) in segments.iter().enumerate() {
+        for (kind, columns) in [(Kind::Records, Some(KEYS.as_slice())), (Kind::Labels, None)] {
+            if let Some(batch) = segment.read(&home.archive.storage, kind, columns)? {
+                let keys = home.keys.of(kind, &batch)?;
+                again.extend(recents.add(&files, kind, &keys, &batch, origin(&segment.replica))?);
+            }
         }
+        let counts = found.unwrap_or(recents.open.counts);
+        recents.seal(segment.to, std::iter::empty());
+        stretches.push(Stretch::of(segment, counts));
+        rows += segment.records + segment.labels;
+        if rows < TOGETHER && place + 1 < segments.len() {
+            continue;
+        }
+        let parts = std::mem::take(&mut stretches).into_iter().zip(&recents.sealed);
+        let parts: Vec<Part<'_>> = parts.map(|(stretch, recent)| Part { stretch, recent }).collect();
+        let file = IdFile::write(home.names.next(), &home.keys, &parts, &home.memory)?;
+        files = files.with(file.clone());
+        drafts.push(file);
+        drop(parts);
+        (recents, rows) = (Recents::default(), 0);
     }
-    Ok(suspects)
+    Ok(Indexed { files, drafts, again })
 }
 
 /// Enters the segments of a folder that had no catalogue yet. Returns whether there are any.
@@ -183,26 +197,17 @@ pub(super) fn adopt(home: &Home) -> Result<bool, Problem> {
     Ok(true)
 }
 
-/// How many rows there are of each replica, below these positions.
-fn rows(segments: &[Segment], until: &BTreeMap<&str, u64>) -> BTreeMap<String, u64> {
-    let mut rows = BTreeMap::new();
-    for segment in segments {
-        if until.get(segment.replica.as_str()).is_some_and(|until| segment.to <= *until) {
-            *rows.entry(segment.replica.clone()).or_default() += segment.records + segment.labels;
-        }
-    }
-    rows
-}
-
 impl ModelLog {
     /// Takes over what the catalogue says now.
     pub(super) fn refresh(&self) -> Result<(), Problem> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let mut suspects = HashSet::new();
+        // Made in an earlier turn; they count once they are in the tail.
+        let mut drafts: Vec<Arc<IdFile>> = Vec::new();
         loop {
-            let (generation, known, flushed) = {
+            let (generation, known, flushed, before) = {
                 let tail = self.lock();
-                (tail.generation, tail.segments.clone(), tail.flushed)
+                (tail.generation, tail.segments.clone(), tail.flushed, tail.files.clone())
             };
             let listing = self.home.archive.catalogue.list(&self.home.model)?;
             let own = self.home.replica.as_str();
@@ -211,86 +216,45 @@ impl ModelLog {
             let mut segments: Vec<Segment> = listing.segments.into_iter().filter(visible).collect();
             reading_order(&mut segments);
             if segments == *known {
+                drafts.iter().for_each(|file| file.discard());
                 return Ok(());
             }
-            let mut seen: BTreeMap<&str, u64> = BTreeMap::from([(own, flushed)]);
-            for segment in known.iter() {
-                let until = seen.entry(segment.replica.as_str()).or_default();
-                *until = segment.to.max(*until);
-            }
-            // Where ids are gone the index is made anew; else only what is new comes to it.
-            let mut left = rows(&known, &seen);
-            for (replica, gone) in taken.forget_gone(&self.home, &known, &segments)? {
-                let left = left.entry(replica).or_default();
-                *left = left.saturating_sub(gone);
-            }
-            left.retain(|_, rows| *rows > 0);
-            let anew = left != rows(&segments, &seen);
-            let mut index = Index::default();
-            let mut fresh = Vec::new();
-            if anew {
-                suspects.extend(index_segments(&self.home, &self.keys, &segments, &mut index)?);
-            } else {
-                for segment in &segments {
-                    let from = seen.get(segment.replica.as_str()).copied().unwrap_or(0);
-                    if segment.to > from {
-                        fresh.extend(new_rows(keyed(&self.home, &self.keys, segment)?, from)?);
-                    }
-                }
-                let tail = self.lock();
-                let records = fresh.iter().filter(|(kind, ..)| *kind == Kind::Records);
-                suspects
-                    .extend(records.flat_map(|(_, keys, _)| keys).filter(|key| tail.index.has_record(**key)));
-            }
-            if anew {
-                let moment = self.moment();
-                for part in &moment.tail {
-                    for batch in &part.records {
-                        let keys = self.keys.of(Kind::Records, batch)?;
-                        suspects.extend(keys.into_iter().filter(|key| index.has_record(*key)));
-                    }
-                }
-                taken.places.clear();
+            taken.forget_gone(&self.home, &known, &segments)?;
+            let all = drafts.iter().fold((*before).clone(), |all, file| all.with(file.clone()));
+            let (living, missing) = all.reconciled(&segments);
+            let indexed = index_segments(&self.home, living, &missing)?;
+            suspects.extend(indexed.again);
+            drafts.extend(indexed.drafts);
+            let files = indexed.files;
+            // What a replica is just taking in may be in a segment of another.
+            let fresh = drafts.iter().fold(IdFiles::default(), |fresh, file| fresh.with(file.clone()));
+            let keys: Vec<u128> = self.lock().recents.record_keys().collect();
+            suspects.extend(in_files(&fresh, &keys)?);
+            if !suspects.is_empty() {
+                self.settle();
             }
             let parts: Vec<Unflushed> = self.moment().tail.iter().map(|part| (**part).clone()).collect();
-            let doubles = taken.resolve(&self.home, &self.keys, &suspects, &segments, &parts)?;
+            let doubles = taken.resolve(&self.home, &files, &suspects, &segments, &parts)?;
             let mut tail = self.lock();
-            if tail.generation != generation {
+            if tail.generation != generation || !Arc::ptr_eq(&tail.files, &before) {
                 continue;
             }
-            if anew {
-                let tail = &mut *tail;
-                for part in tail.sealed.iter().map(|part| &**part).chain([&tail.open]) {
-                    for (kind, batches) in [(Kind::Records, &part.records), (Kind::Labels, &part.labels)] {
-                        for batch in batches {
-                            index.add(kind, &self.keys.of(kind, batch)?, batch, true)?;
-                        }
-                    }
-                }
-                for pending in &tail.pending {
-                    index.add(pending.frame.kind, &pending.keys, &pending.batch, true)?;
-                }
-                tail.index = index;
-            } else {
-                // One that was taken in here meanwhile is there twice, too.
-                let records = fresh.iter().filter(|(kind, ..)| *kind == Kind::Records);
-                let late: Vec<u128> = records
-                    .flat_map(|(_, keys, _)| keys)
-                    .filter(|key| tail.index.has_record(**key) && !suspects.contains(key))
-                    .copied()
-                    .collect();
-                if !late.is_empty() {
-                    suspects.extend(late);
-                    continue;
-                }
-                for (kind, keys, batch) in fresh {
-                    tail.index.add(kind, &keys, &batch, false)?;
-                }
+            // One that was taken in here meanwhile is there twice, too.
+            let keys: Vec<u128> = tail.recents.record_keys().filter(|key| !suspects.contains(key)).collect();
+            let late = in_files(&fresh, &keys)?;
+            if !late.is_empty() {
+                suspects.extend(late);
+                continue;
             }
+            let (files, dead) = files.pruned();
+            tail.files = Arc::new(files);
             tail.segments = Arc::new(segments);
             tail.doubles = Arc::new(doubles);
             tail.generation += 1;
             drop(tail);
+            // Without its name a segment is looked through again at the next start.
+            drafts.iter().for_each(|file| drop(file.publish()));
+            dead.iter().for_each(|file| file.remove());
             let named: HashSet<String> =
                 self.moment().segments.iter().flat_map(|segment| segment.files()).collect();
             let folder = format!("{}/", self.home.model);
@@ -299,20 +263,9 @@ impl ModelLog {
     }
 }
 
-/// The rows at position `from` or later.
-fn new_rows(
-    parts: Vec<(Kind, Vec<u128>, RecordBatch)>,
-    from: u64,
-) -> Result<Vec<(Kind, Vec<u128>, RecordBatch)>, Problem> {
-    let mut new = Vec::new();
-    for (kind, keys, batch) in parts {
-        // They are in order of position.
-        let seqs = Columns(&batch).seqs()?;
-        let first = seqs.values().partition_point(|seq| seq.cast_unsigned() < from);
-        let count = batch.num_rows() - first;
-        if count > 0 {
-            new.push((kind, keys[first..].to_vec(), batch.slice(first, count)));
-        }
-    }
-    Ok(new)
+/// Those of these keys that records in the files have.
+fn in_files(files: &IdFiles, keys: &[u128]) -> Result<HashSet<u128>, Problem> {
+    let mut found = HashSet::new();
+    files.records(keys, &mut |place, _, _| found.extend(keys.get(place)))?;
+    Ok(found)
 }

@@ -128,6 +128,10 @@ fn replicas_see_each_other_and_a_record_that_two_took_in_counts_once() {
         let again = log.append_records(&name(), (0..15).map(record).collect(), at(9)).unwrap();
         assert_eq!((again.accepted, again.duplicates), (0, 15));
     }
+    // After a restart too: which are twice is written down.
+    drop(a);
+    let a = shared.open("a");
+    assert_eq!((ids(&a).len(), a.stats(&name()).unwrap().records), (15, 15));
     assert_eq!(follow(&a, &mut cursor), 5);
     let table = a.table(&name(), &Scan::default()).unwrap();
     assert_eq!(table.numbers("label")[3], Some(1.0));
@@ -263,7 +267,7 @@ fn what_is_too_old_goes_in_whole_segments_and_the_log_goes_on() {
     assert_eq!((planned.segments, planned.records), (2, 20));
     assert_eq!(ids(&log), ["r20"]);
     let size = log.stats(&name()).unwrap();
-    assert_eq!((size.records, size.index_entries), (1, 1));
+    assert_eq!((size.records, size.ids), (1, 1));
     log.expire(&name(), at(1_000)).unwrap();
     assert_eq!(log.remove_garbage(jiff::Timestamp::MAX).unwrap(), 6);
     drop(log);
@@ -315,4 +319,54 @@ fn what_is_erased_is_in_no_file_any_more() {
         assert_eq!(ids(log).len(), 21);
         assert_eq!(log.stats(&name()).unwrap().records, 21);
     }
+}
+
+#[test]
+fn a_folder_without_a_catalogue_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let log = RecordLog::open(dir.path()).unwrap();
+        log.declare(&name(), &schema()).unwrap();
+        log
+    };
+    let log = open();
+    for (numbers, second) in [(0..10, 1), (10..15, 3)] {
+        log.append_records(&name(), numbers.clone().map(record).collect(), at(second)).unwrap();
+        log.append_labels(&name(), vec![label(numbers.start, 1.0)], at(second + 1)).unwrap();
+        log.flush().unwrap();
+    }
+    let before = log.arrivals(&name()).unwrap();
+    drop(log);
+    // As the first version had it: the files beside the write-ahead log, and nothing else.
+    let own = dir.path().join(name().as_str());
+    for path in files(&own) {
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        match file.strip_suffix(".parquet").and_then(|stem| stem.rsplit_once('-')) {
+            Some((stem, _checksum)) => fs::rename(&path, own.join(format!("{stem}.parquet"))).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+    }
+    for folder in fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
+    {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    fs::remove_file(dir.path().join("replica")).unwrap();
+    assert!(own.join("records-000000000000-000000000011.parquet").exists());
+    let check = |log: &RecordLog| {
+        assert_eq!(log.arrivals(&name()).unwrap(), before);
+        let table = log.table(&name(), &Scan::default()).unwrap();
+        assert_eq!((table.len(), table.numbers("label")[10]), (15, Some(1.0)));
+        assert_eq!(log.append_records(&name(), (0..15).map(record).collect(), at(9)).unwrap().accepted, 0);
+    };
+    let log = open();
+    check(&log);
+    assert_eq!(log.stats(&name()).unwrap().segments, 2);
+    assert_eq!(log.append_records(&name(), vec![record(15)], at(9)).unwrap().first, 17);
+    log.erase(&name(), &Erase::Id("r15".to_owned())).unwrap();
+    drop(log);
+    // Once is enough, and what was taken over goes as garbage.
+    let log = open();
+    check(&log);
+    assert_eq!(log.remove_garbage(jiff::Timestamp::MAX).unwrap(), 4);
+    check(&log);
 }

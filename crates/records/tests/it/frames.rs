@@ -149,3 +149,62 @@ fn times_of_parquet_are_utc_whatever_their_unit_and_zone() {
         assert_eq!(frame.column(name).unwrap().times(), [Some(1_769_940_000_000_000), None], "{name}");
     }
 }
+
+/// Found by fuzzing: offsets and lengths that an Arrow file claims and does not have made the reader panic, or set aside
+/// what they claim.
+#[test]
+fn a_damaged_file_of_columns_is_an_error_and_never_a_crash() {
+    use arrow::array::{ArrayRef, BooleanArray, DictionaryArray, Float64Array, RecordBatch, StringArray};
+    use arrow::datatypes::Int32Type;
+    use arrow::ipc::writer::FileWriter;
+    use parquet::arrow::ArrowWriter;
+    use std::sync::Arc;
+    let plan: DictionaryArray<Int32Type> = [Some("a"), None, Some("b")].into_iter().collect();
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(StringArray::from(vec!["x", "y", "z"])) as ArrayRef, true),
+        ("n", Arc::new(Float64Array::from(vec![Some(1.0), None, Some(3.0)])), true),
+        ("plan", Arc::new(plan), true),
+        ("flag", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])), true),
+    ])
+    .unwrap();
+    let mut writer = FileWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let arrow = writer.into_inner().unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    let parquet = writer.into_inner().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for (name, whole) in [("a.arrow", arrow), ("a.parquet", parquet)] {
+        let path = dir.path().join(name);
+        let read_as = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            read(&path)
+        };
+        assert_eq!(read_as(&whole).unwrap().rows, 3);
+        let (mut refused, mut damaged) = (0, whole.clone());
+        for place in 0..whole.len() {
+            for bit in [0x01, 0x10, 0x80] {
+                damaged[place] ^= bit;
+                refused += u32::from(read_as(&damaged).is_err());
+                damaged[place] = whole[place];
+            }
+        }
+        assert!(refused > 100, "{name}: {refused}");
+        for length in (0..whole.len()).step_by(7) {
+            assert!(read_as(&whole[..length]).is_err(), "{name}: {length}");
+        }
+    }
+}
+
+/// Found by fuzzing: a line of bars, which is a header of as many columns, took half a megabyte for each.
+#[test]
+fn a_short_file_of_many_columns_takes_little_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wide.csv");
+    let columns = 100_000;
+    let names: Vec<String> = (0..columns).map(|place| format!("c{place}")).collect();
+    fs::write(&path, format!("{}\n{}\n", names.join("|"), vec!["1"; columns].join("|"))).unwrap();
+    let frame = read(&path).unwrap();
+    assert_eq!((frame.rows, frame.columns.len()), (1, columns));
+}

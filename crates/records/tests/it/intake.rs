@@ -140,7 +140,7 @@ fn a_bad_line_is_refused_alone() {
     let deep = format!(r#""features":{{"age":{}1{}}}"#, "[".repeat(1_000), "]".repeat(1_000));
     let cases: Vec<(String, &str)> = vec![
         (r#"{"id":"x","#.to_owned(), "not a JSON object: EOF"),
-        ("[1]".to_owned(), "not a JSON object: invalid type"),
+        ("[1]".to_owned(), "not a JSON object (hint: NaN"),
         (record(r#""features":{"age":NaN}"#), "not a JSON object: expected value"),
         (record(&deep), "features.age: a list is not a number"),
         (record(r#""features":{"age":1e999}"#), "not a JSON object: number out of range"),

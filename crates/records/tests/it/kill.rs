@@ -101,6 +101,10 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_is_there_twice(
     let twice = records.values().chain(labels.values()).filter(|count| **count > 1).count();
     assert_eq!(twice, 0, "rows that are there twice");
     let mut checked = 0;
+    // The files of ids, which were being written too, know all of them.
+    let all = records.keys().map(|id| record(id.trim_start_matches('r').parse().unwrap())).collect();
+    let again = log.append_records(&name(), all, at(3)).unwrap();
+    assert_eq!((again.accepted, again.duplicates), (0, records.len() as u64));
     for (is_label, first, count) in acknowledged {
         let seen = if is_label { &labels } else { &records };
         for number in first..first + count {

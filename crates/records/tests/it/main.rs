@@ -6,6 +6,7 @@ mod archive;
 mod bucket;
 mod frames;
 mod full_disk;
+mod ids;
 mod intake;
 mod kill;
 mod late_labels;

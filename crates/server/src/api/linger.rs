@@ -1,8 +1,10 @@
 //! An answer that comes before the body was read to its end. A sender who is still writing when the connection closes
-//! sees a broken pipe and never the answer, so some of what is left is read and thrown away first.
+//! sees a broken pipe and never the answer, so some of what is left is read and thrown away first. What is thrown away is
+//! counted, and so is where that was not all.
 
+use crate::Platform;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -19,7 +21,7 @@ const MOST: u64 = 64 << 20;
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Answers once what is left of the body is read, within limits.
-pub(super) async fn linger(request: Request, next: Next) -> Response {
+pub(super) async fn linger(State(platform): State<Platform>, request: Request, next: Next) -> Response {
     // This sender waits to be told to go on, and is not.
     if request.headers().contains_key(header::EXPECT) {
         return next.run(request).await;
@@ -28,19 +30,22 @@ pub(super) async fn linger(request: Request, next: Next) -> Response {
     let request = request.map(|body| Body::new(Lent { body, left: Some(left) }));
     let response = next.run(request).await;
     if let Ok(body) = unread.try_recv() {
-        let _ = tokio::time::timeout(LONGEST, throw_away(body)).await;
+        let mut thrown = 0;
+        let ended = tokio::time::timeout(LONGEST, throw_away(body, &mut thrown)).await;
+        platform.admission().note_thrown_away(thrown, ended.unwrap_or(false));
     }
     response
 }
 
-async fn throw_away(mut body: Body) {
-    let mut thrown = 0;
+/// Whether the body came to its end.
+async fn throw_away(mut body: Body, thrown: &mut u64) -> bool {
     while let Some(Ok(frame)) = body.frame().await {
-        thrown += frame.data_ref().map_or(0, Bytes::len) as u64;
-        if thrown > MOST {
-            break;
+        *thrown += frame.data_ref().map_or(0, Bytes::len) as u64;
+        if *thrown > MOST {
+            return false;
         }
     }
+    true
 }
 
 /// A body that comes back if it is let go before its end.

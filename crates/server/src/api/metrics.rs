@@ -17,6 +17,9 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
     line("ingest_in_flight_bytes", "", admission.in_flight());
     line("ingest_in_flight_bytes_limit", "", admission.limits().in_flight);
     line("ingest_body_bytes_limit", "", admission.limits().largest_body);
+    let (thrown_away, cut_off) = admission.thrown_away();
+    line("refused_body_bytes_total", "", thrown_away);
+    line("refused_bodies_cut_off_total", "", cut_off);
     let events = platform.event_counts();
     line("events_waiting", "", events.waiting);
     line("events_waiting_bytes", "", events.waiting_bytes);
@@ -24,6 +27,24 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
     line("events_unpaired_total", "", events.unpaired);
     line("events_repeated_total", "", events.repeated);
     line("events_shed_total", "", events.shed);
+    let queries = platform.queries().load();
+    line("queries_running", "", queries.running);
+    line("queries_running_limit", "", queries.at_once);
+    let limits = platform.queries().limits();
+    line("queries_memory_bytes_limit", "", limits.memory as u64);
+    line("queries_seconds_limit", "", limits.time.as_secs());
+    line("queries_rows_limit", "", limits.most_rows as u64);
+    line("queries_answer_bytes_limit", "", limits.answer_bytes as u64);
+    line("queries_answered_total", "", queries.answered);
+    for (limit, count) in [
+        ("at_once", queries.busy),
+        ("time", queries.too_slow),
+        ("memory", queries.out_of_memory),
+        ("size", queries.too_large),
+    ] {
+        line("queries_refused_total", &format!("{{limit=\"{limit}\"}}"), count);
+    }
+    line("id_bytes_limit", "", platform.log().id_bytes_limit());
     for name in state.models.keys() {
         let labels = format!("{{model=\"{name}\"}}");
         let (in_flight, refused) = admission.of(name);
@@ -36,8 +57,10 @@ pub(super) async fn metrics(State(platform): State<Platform>) -> String {
             line("labels_without_record", &labels, stats.labels_without_record);
             line("segments", &labels, stats.segments);
             line("segment_bytes", &labels, stats.segment_bytes);
-            line("id_index_entries", &labels, stats.index_entries);
-            line("id_index_bytes", &labels, stats.index_bytes);
+            line("ids", &labels, stats.ids);
+            line("id_bytes", &labels, stats.id_bytes);
+            line("id_tail_bytes", &labels, stats.tail_id_bytes);
+            line("id_file_bytes", &labels, stats.id_file_bytes);
             line("wal_bytes", &labels, stats.wal_bytes);
             line("wal_bytes_limit", &labels, stats.wal_bytes_limit);
             line("unflushed_rows", &labels, stats.unflushed_rows);

@@ -70,7 +70,7 @@ pub fn router(platform: Platform) -> Router {
         .fallback(problem::no_route)
         .layer(axum::middleware::from_fn(guard::same_site))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(axum::middleware::from_fn(linger::linger))
+        .layer(axum::middleware::from_fn_with_state(platform.clone(), linger::linger))
         .with_state(platform)
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn query(
         asked.as_of.as_deref().map(parse_time).transpose().map_err(|problem| problem.field("as_of"))?;
     let queries = platform.queries();
     let Some(slot) = queries.slot() else { return Ok(busy()) };
-    let query = Query { sql: asked.sql, limit: asked.limit, as_of };
+    let query = Query { sql: asked.sql, limit: asked.limit, as_of, now: platform.now() };
     let finish = move |answer: steersman_query::sql::Answer| {
         Ok((answer.write(format)?, answer.rows, answer.truncated))
     };

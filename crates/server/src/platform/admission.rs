@@ -30,6 +30,8 @@ pub struct Admission {
     total: AtomicU64,
     models: Mutex<BTreeMap<ModelName, Arc<Usage>>>,
     unnamed: Arc<Usage>,
+    thrown_away: AtomicU64,
+    cut_off: AtomicU64,
 }
 
 /// What one model has under way.
@@ -50,7 +52,8 @@ pub struct Ticket {
 impl Admission {
     /// Nothing is under way.
     pub fn new(limits: IngestLimits) -> Self {
-        Self { limits, total: AtomicU64::new(0), models: Mutex::default(), unnamed: Arc::default() }
+        let (total, models, unnamed) = (AtomicU64::new(0), Mutex::default(), Arc::default());
+        Self { limits, total, models, unnamed, thrown_away: AtomicU64::new(0), cut_off: AtomicU64::new(0) }
     }
 
     /// The limits.
@@ -68,6 +71,17 @@ impl Admission {
         let models = super::lock(&self.models);
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         models.get(model).map_or((0, 0), |usage| (load(&usage.bytes), load(&usage.refused)))
+    }
+
+    /// Counts what was read of a refused body and thrown away, so that its sender sees the answer.
+    pub fn note_thrown_away(&self, bytes: u64, to_its_end: bool) {
+        self.thrown_away.fetch_add(bytes, Ordering::Relaxed);
+        self.cut_off.fetch_add(u64::from(!to_its_end), Ordering::Relaxed);
+    }
+
+    /// Bytes of refused bodies that were thrown away, and how many of those bodies were not read to their end.
+    pub fn thrown_away(&self) -> (u64, u64) {
+        (self.thrown_away.load(Ordering::Relaxed), self.cut_off.load(Ordering::Relaxed))
     }
 
     /// Lets a body of a declared model in that says it has so many bytes; room is taken as they come.

@@ -190,7 +190,15 @@ impl Platform {
 
     /// Erases what belongs to one person or record. The ledger says that it was done, and not what was erased.
     pub async fn forget(&self, by: &str, model: &ModelName, what: Erase) -> Result<Dropped, Problem> {
-        self.state().model(model)?;
+        let personal = self.personal(&self.state().model(model)?.spec).await?;
+        let what = match (what, personal) {
+            // What is there is the hash.
+            (Erase::Column { name, value }, Some(personal)) => {
+                let value = personal.stand_in(&name, &value);
+                Erase::Column { name, value }
+            }
+            (what, _) => what,
+        };
         let (log, name, asked) = (self.inner.log.clone(), model.clone(), what.clone());
         blocking(move || log.can_erase(&name, &asked)).await?;
         let column = match &what {

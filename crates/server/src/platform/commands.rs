@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use steersman_act::artifact;
 use steersman_domain::fact::ApprovalStep;
 use steersman_domain::{Actor, Fact, ModelName, ModelSpec, Problem, RolloutId, Version};
-use steersman_records::reference::read_reference;
 use steersman_store::{Batch, Draft};
 
 /// What applying a spec did.
@@ -34,11 +33,11 @@ impl Platform {
     pub async fn apply(&self, by: &str, spec: ModelSpec, folder: &Path) -> Result<Applied, Problem> {
         self.must_lead()?;
         let name = spec.model.name.clone();
-        let path = folder.join(&spec.data.reference);
-        let (reading, read_spec) = (path.clone(), spec.clone());
-        let reference = blocking(move || read_reference(&reading, &read_spec)).await?;
+        let kept = self.reference_path(&name, &spec);
+        let named = self.read_named(&folder.join(&spec.data.reference), &spec, &kept).await?;
+        let reference = &named.reference;
         spec.watch.quality.check(&reference.schema)?;
-        steersman_watch::segments::check(&spec, &reference)?;
+        steersman_watch::segments::check(&spec, reference)?;
         let state = self.state();
         let known = state.models.get(&name);
         let folder_text = folder.display().to_string();
@@ -61,10 +60,10 @@ impl Platform {
                 .field("model.prediction")
                 .hint("declare a new model instead"));
         }
-        let kept = self.reference_path(&name, &spec);
-        blocking(move || artifact::import_file(&path, &kept)).await?;
+        let (source, personal) = (named.source.clone(), named.personal.clone());
+        blocking(move || artifact::import_file(&source, &kept)).await?;
         let (log, declared, schema) = (self.inner.log.clone(), name.clone(), reference.schema.clone());
-        blocking(move || log.declare(&declared, &schema)).await?;
+        blocking(move || log.declare_personal(&declared, &schema, personal)).await?;
         let mut facts = Vec::new();
         if !same_spec {
             facts.push(Fact::ModelDeclared {
@@ -76,12 +75,12 @@ impl Platform {
         if !same_reference {
             facts.push(Fact::ReferenceLearnt {
                 model: name.clone(),
-                digest: reference.digest,
+                digest: reference.digest.clone(),
                 rows: reference.rows,
                 labelled: reference.labelled,
                 from: reference.from,
                 to: reference.to,
-                schema: reference.schema,
+                schema: reference.schema.clone(),
             });
         }
         self.write_by(by, facts).await?;

@@ -1,12 +1,12 @@
 //! Calls that others saw: KServe's inference logger and Knative send the request and the answer as two CloudEvents, in
 //! either order, with one id.
 //!
-//! The sender opens a connection per event, never tries again and grows while it waits (kserve/kserve#6167), so an event
-//! is answered at once after it was put in memory, under a bound; what is beyond it is shed and counted. Halves wait for
-//! each other for a limited time. An answer that failed is never sent, so a request that stays alone is no record: nobody
-//! knows what became of it; it is counted.
+//! Halves wait for each other in memory, under a bound and for a limited time: the sender opens a connection per event and
+//! grows while it waits (kserve/kserve#6167), so the first half is answered at once, as accepted. The second is answered
+//! when the record of both is on disk; calls that meet at the same time share one write. What is beyond the bound is shed
+//! and counted. An answer that failed is never sent, so a request that stays alone is no record: nobody knows what became
+//! of it; it is counted.
 
-use super::calls::{Call, Content};
 use super::ingest::CALL_BATCH;
 use super::{Platform, lock};
 use bytes::Bytes;
@@ -16,7 +16,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use steersman_domain::time::micros;
 use steersman_domain::{ErrorKind, ModelName, Period, Problem};
-use tokio::sync::mpsc;
+use steersman_records::calls::{Call, Content, Event, EventKind};
+use tokio::sync::{mpsc, oneshot};
 
 /// How long a half waits for the other.
 const PATIENCE: Period = Period::from_seconds(60);
@@ -25,30 +26,6 @@ const HALVES: usize = 100_000;
 const HALVES_BYTES: usize = 64 << 20;
 /// How many pairs may wait to be written.
 const QUEUE: usize = 10_000;
-
-/// Which half of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
-    /// What was asked.
-    Request,
-    /// What was answered.
-    Response,
-}
-
-/// One half of a call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Event {
-    /// The model.
-    pub model: ModelName,
-    /// The same for both halves.
-    pub id: String,
-    /// Which half.
-    pub kind: EventKind,
-    /// When it happened, if the event says so.
-    pub time: Option<Timestamp>,
-    /// The payload.
-    pub body: Bytes,
-}
 
 /// What became of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +44,31 @@ pub struct EventCounts {
     pub shed: u64,
 }
 
-pub(super) type Pair = (ModelName, Call);
+/// What became of an event that was taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in memory until its other half comes.
+    Waits,
+    /// Its other half was there, and the record of both is on disk.
+    Recorded,
+}
+
+/// A call whose halves have met, and who is to be told what became of it.
+#[derive(Debug)]
+pub(super) struct Pair {
+    model: ModelName,
+    call: Call,
+    written: oneshot::Sender<Result<(), Problem>>,
+}
+
+/// A call that is being written.
+#[derive(Debug)]
+struct Met {
+    key: Key,
+    /// The half that was there before.
+    first: Half,
+    written: oneshot::Receiver<Result<(), Problem>>,
+}
 
 /// Events of all models.
 #[derive(Debug)]
@@ -91,13 +92,31 @@ struct Waiting {
     next: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Half {
     number: u64,
     kind: EventKind,
     time: Option<Timestamp>,
     received_at: Timestamp,
     body: Bytes,
+}
+
+impl Waiting {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.halves.len() < HALVES && self.bytes + bytes <= HALVES_BYTES
+    }
+
+    fn insert(&mut self, key: Key, half: Half) {
+        let number = self.next;
+        self.next += 1;
+        self.bytes += half.body.len();
+        self.order.push_back((key.clone(), number));
+        self.halves.insert(key, Half { number, ..half });
+        if self.order.len() > 2 * self.halves.len() + 1_024 {
+            let Self { halves, order, .. } = self;
+            order.retain(|(key, number)| halves.get(key).is_some_and(|half| half.number == *number));
+        }
+    }
 }
 
 impl Events {
@@ -109,10 +128,13 @@ impl Events {
         (Self { waiting: Mutex::default(), pairs, paired, unpaired, repeated, shed }, queue)
     }
 
-    /// Takes one half in.
-    fn add(&self, event: Event, now: Timestamp) -> Result<(), Problem> {
+    /// Takes one half in. If the other one is there, their call is on its way to the disk.
+    fn add(&self, event: Event, now: Timestamp) -> Result<Option<Met>, Problem> {
         self.expire(now);
-        let Some((key, first, second)) = self.meet(event, now)? else { return Ok(()) };
+        // Room is taken before two halves meet: where there is none, the first goes on waiting.
+        let room = self.pairs.try_reserve().map_err(|_| self.full())?;
+        let Some((key, first, second)) = self.meet(event, now)? else { return Ok(None) };
+        let waited = first.clone();
         let (request, response) = match first.kind {
             EventKind::Request => (first, second),
             EventKind::Response => (second, first),
@@ -120,7 +142,7 @@ impl Events {
         let time = request.time.unwrap_or(request.received_at);
         let latency = request.time.zip(response.time).map(|(from, to)| micros(to) - micros(from));
         let call = Call {
-            id: key.1,
+            id: key.1.clone(),
             time,
             content: Content::Json { request: request.body, response: Some(response.body) },
             version: None,
@@ -130,12 +152,17 @@ impl Events {
             latency_ms: latency.filter(|latency| *latency >= 0).map(|latency| latency as f64 / 1_000.0),
             status: 200,
         };
-        match self.pairs.try_send((key.0, call)) {
-            Ok(()) => {
-                self.paired.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(_) => Err(self.full()),
+        let (told, written) = oneshot::channel();
+        room.send(Pair { model: key.0.clone(), call, written: told });
+        self.paired.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(Met { key, first: waited, written }))
+    }
+
+    /// Has the first half of a call that could not be written wait again: the second may be sent again.
+    fn wait_again(&self, key: Key, first: Half) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.has_room(first.body.len()) && !waiting.halves.contains_key(&key) {
+            waiting.insert(key, first);
         }
     }
 
@@ -143,8 +170,7 @@ impl Events {
     fn meet(&self, event: Event, now: Timestamp) -> Result<Option<(Key, Half, Half)>, Problem> {
         let mut waiting = lock(&self.waiting);
         let key = (event.model, event.id);
-        let number = waiting.next;
-        let half = Half { number, kind: event.kind, time: event.time, received_at: now, body: event.body };
+        let half = Half { number: 0, kind: event.kind, time: event.time, received_at: now, body: event.body };
         match waiting.halves.get(&key).map(|known| known.kind == half.kind) {
             Some(true) => {
                 self.repeated.fetch_add(1, Ordering::Relaxed);
@@ -157,17 +183,10 @@ impl Events {
             }
             None => {}
         }
-        if waiting.halves.len() >= HALVES || waiting.bytes + half.body.len() > HALVES_BYTES {
+        if !waiting.has_room(half.body.len()) {
             return Err(self.full());
         }
-        waiting.next += 1;
-        waiting.bytes += half.body.len();
-        waiting.order.push_back((key.clone(), number));
-        waiting.halves.insert(key, half);
-        if waiting.order.len() > 2 * waiting.halves.len() + 1_024 {
-            let Waiting { halves, order, .. } = &mut *waiting;
-            order.retain(|(key, number)| halves.get(key).is_some_and(|half| half.number == *number));
-        }
+        waiting.insert(key, half);
         Ok(None)
     }
 
@@ -212,10 +231,35 @@ impl Events {
 }
 
 impl Platform {
-    /// Takes one half of a call in. It is in memory when this returns, not on disk.
-    pub fn take_event(&self, event: Event) -> Result<(), Problem> {
-        self.schema(&event.model)?;
-        self.inner.events.add(event, self.now())
+    /// Takes halves of calls in, each by itself; says in their order what became of them.
+    pub async fn take_events(&self, events: Vec<Event>) -> Vec<Result<Taken, Problem>> {
+        let now = self.now();
+        let add = |event: Event| {
+            self.schema(&event.model)?;
+            self.inner.events.add(event, now)
+        };
+        // All are under way before one is waited for: they are written together.
+        let added: Vec<Result<Option<Met>, Problem>> = events.into_iter().map(add).collect();
+        let mut taken = Vec::with_capacity(added.len());
+        for added in added {
+            taken.push(match added {
+                Ok(Some(met)) => self.written(met).await,
+                Ok(None) => Ok(Taken::Waits),
+                Err(problem) => Err(problem),
+            });
+        }
+        taken
+    }
+
+    async fn written(&self, Met { key, first, written }: Met) -> Result<Taken, Problem> {
+        let stopping = || Problem::new(ErrorKind::Unavailable, "Steersman is being stopped");
+        let written = written.await.unwrap_or_else(|_| Err(stopping()));
+        if let Err(problem) = &written
+            && matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::NoSpace)
+        {
+            self.inner.events.wait_again(key, first);
+        }
+        written.map(|()| Taken::Recorded)
     }
 
     /// What became of events.
@@ -242,9 +286,13 @@ impl Platform {
                         return;
                     }
                 }
-                let calls = batch.drain(..).map(|(model, call)| (model, Ok(call))).collect();
-                // What is lost is counted.
-                let _ = platform.write_calls(calls, platform.now()).await;
+                let pairs = batch.drain(..).map(|Pair { model, call, written }| ((model, Ok(call)), written));
+                let (calls, waiting): (Vec<_>, Vec<_>) = pairs.unzip();
+                let written = platform.write_calls(calls, platform.now()).await;
+                for (told, written) in waiting.into_iter().zip(written) {
+                    // Who sent it may be gone.
+                    let _ = told.send(written);
+                }
             }
         });
         lock(&self.inner.tasks).push(task);
@@ -271,11 +319,17 @@ mod tests {
         events.add(event("a", EventKind::Response, 3), at(3)).unwrap();
         events.add(event("b", EventKind::Request, 4), at(4)).unwrap();
         let met: Vec<_> = std::iter::from_fn(|| pairs.try_recv().ok()).collect();
-        let told: Vec<_> = met.iter().map(|(_, call)| (call.id.as_str(), call.latency_ms)).collect();
+        let told: Vec<_> = met.iter().map(|pair| (pair.call.id.as_str(), pair.call.latency_ms)).collect();
         assert_eq!(told, [("a", Some(2_000.0)), ("b", Some(1_000.0))]);
+        // A call that could not be written is there again once its second half is sent again.
+        let met = events.add(event("d", EventKind::Request, 4), at(4)).unwrap();
+        assert!(met.is_none());
+        let met = events.add(event("d", EventKind::Response, 4), at(4)).unwrap().unwrap();
+        events.wait_again(met.key, met.first);
+        assert!(events.add(event("d", EventKind::Response, 4), at(5)).unwrap().is_some());
         events.add(event("c", EventKind::Request, 5), at(5)).unwrap();
         events.add(event("c", EventKind::Response, 70), at(70)).unwrap();
         let counts = events.counts();
-        assert_eq!((counts.paired, counts.unpaired, counts.repeated, counts.waiting), (2, 1, 1, 1));
+        assert_eq!((counts.paired, counts.unpaired, counts.repeated, counts.waiting), (4, 1, 1, 1));
     }
 }

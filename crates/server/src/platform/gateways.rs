@@ -1,7 +1,7 @@
 //! Gateways: the one of this process, and those that are processes of their own. Each is told how to split and holds a
 //! part of a rollout's budget; the parts are facts, so that they never add up to more than the whole, whoever leads.
 
-use super::ingest::captured;
+use super::ingest::{captured, may_come_again};
 use super::{Platform, lock, platform_draft};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -191,8 +191,10 @@ impl Platform {
             // A replica that has not followed yet; the gateway asks again.
             return Err(Problem::not_found(format!("`{model}` is not declared here")));
         }
-        self.write_calls(calls, now).await?;
-        Ok(count)
+        // What cannot be read is in the quarantine; what could not be written comes again.
+        let unwritten =
+            self.write_calls(calls, now).await.into_iter().filter_map(Result::err).find(may_come_again);
+        unwritten.map_or(Ok(count), Err)
     }
 
     /// The gateways that report: how long ago, and what they counted.

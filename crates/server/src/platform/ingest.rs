@@ -3,15 +3,18 @@
 //! What does not fit the schema is refused row by row, with the place and the reason, and kept in the quarantine; the
 //! rest of the batch is durable when the call returns.
 
-use super::calls::{Call, Content, records_of};
 use super::{Platform, Ticket, blocking, lock};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use serde_json::{Map, Value as Json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use steersman_domain::spec::Personal;
 use steersman_domain::time::{from_micros, micros};
-use steersman_domain::{ModelName, Problem, Record, Schema};
+use steersman_domain::{ErrorKind, ModelName, ModelSpec, Problem, Record, Schema};
+use steersman_gateway::protocol::{Exchange, Said};
 use steersman_gateway::{Capture, Payload};
+use steersman_records::calls::{Call, Content, records_of};
 use steersman_records::intake::{Format, Packing, Wanted, read, unpack};
 use steersman_records::{Kind, Refusal, Refusals};
 use steersman_watch::quality::{Fault, NotTaken};
@@ -67,7 +70,9 @@ impl Platform {
     /// Takes records or labels in; they are durable when this returns.
     pub async fn ingest(&self, model: &ModelName, kind: Kind, body: Body) -> Result<Ingested, Problem> {
         let schema = self.schema(model)?;
-        let task = self.state().model(model)?.spec.model.task;
+        let state = self.state();
+        let spec = &state.model(model)?.spec;
+        let (task, dropped) = (spec.model.task, dropped(spec));
         let (log, name, now) = (self.inner.log.clone(), model.clone(), self.now());
         let largest = self.inner.admission.limits().largest_body;
         let own = schema.clone();
@@ -75,7 +80,8 @@ impl Platform {
             let schema = own;
             let Body { format, packing, bytes, mut ticket } = body;
             let bytes = unpack(packing, bytes, largest, &mut |more| ticket.take(more))?;
-            let intake = read(&Wanted { kind, schema: &schema, task, now }, format, &bytes)?;
+            let mut intake = read(&Wanted { kind, schema: &schema, task, now }, format, &bytes)?;
+            intake.refusals.unknown_columns.retain(|name, _| !dropped.contains(name));
             let appended = log.append(&name, &intake.rows, now)?;
             log.note_refused(&name, &intake.refusals, now)?;
             Ok((appended, intake.refusals))
@@ -139,24 +145,28 @@ impl Platform {
         lock(&self.inner.tasks).push(task);
     }
 
-    /// Makes records of calls; they are durable when this returns. One that cannot be read is counted, and kept in the
-    /// quarantine with the reason.
+    /// Makes records of calls. One that cannot be read is counted, and kept in the quarantine with the reason. Says for each
+    /// whether it is on disk.
     pub(super) async fn write_calls(
         &self,
         calls: Vec<(ModelName, Result<Call, Problem>)>,
         now: Timestamp,
-    ) -> Result<(), Problem> {
-        let mut outcome = Ok(());
+    ) -> Vec<Result<(), Problem>> {
         let mut by_model: BTreeMap<ModelName, (Vec<Record>, Refusals)> = BTreeMap::new();
+        let mut written: Vec<(ModelName, Result<(), Problem>)> = Vec::with_capacity(calls.len());
         for (index, (model, call)) in calls.into_iter().enumerate() {
             let (id, at) = call.as_ref().ok().map(|call| (call.id.clone(), call.time)).unzip();
             let read = call.and_then(|call| records_of(&call, &self.schema(&model)?));
             let (records, refusals) =
                 by_model.entry(model.clone()).or_insert_with(|| (Vec::new(), Refusals::new(Kind::Records)));
+            written.push((model.clone(), read.as_ref().map(|_| ()).map_err(Problem::clone)));
             match read {
                 Ok(rows) => {
                     records.extend(rows.records);
-                    for (name, values) in rows.unknown {
+                    let dropped =
+                        self.state().model(&model).map(|model| dropped(&model.spec)).unwrap_or_default();
+                    for (name, values) in rows.unknown.into_iter().filter(|(name, _)| !dropped.contains(name))
+                    {
                         refusals.note_unknown(&name, values);
                     }
                 }
@@ -170,21 +180,29 @@ impl Platform {
         for (model, (records, refusals)) in by_model {
             let (log, name, count) = (self.inner.log.clone(), model.clone(), records.len() as u64);
             let found = self.schema(&model).map(|schema| faults(&refusals, &schema)).unwrap_or_default();
-            let written = blocking(move || {
+            let appended = blocking(move || {
                 log.note_refused(&name, &refusals, now)?;
                 log.append_records(&name, records, now)
             });
-            match written.await {
+            match appended.await {
                 Ok(appended) => self.inner.watcher.note_refused(&model, &found, &appended.resent, now),
                 Err(problem) => {
                     self.inner.capture_failures.fetch_add(count, Ordering::SeqCst);
-                    tracing::error!(%model, %problem, count, "calls are not recorded");
-                    outcome = Err(problem);
+                    tracing::error!(%model, %problem, count, "calls not recorded");
+                    let of_model =
+                        written.iter_mut().filter(|(name, written)| *name == model && written.is_ok());
+                    of_model.for_each(|(_, written)| *written = Err(problem.clone()));
                 }
             }
         }
-        outcome
+        written.into_iter().map(|(_, written)| written).collect()
     }
+}
+
+/// The columns that are left out because they are about persons: nobody need be told that the schema lacks them.
+fn dropped(spec: &ModelSpec) -> BTreeSet<String> {
+    let personal = spec.data.personal.iter();
+    personal.filter(|(_, treatment)| **treatment == Personal::Drop).map(|(name, _)| name.clone()).collect()
 }
 
 /// What the watcher is told of a batch: which rows were refused for what, and which values had no column.
@@ -207,7 +225,7 @@ pub(super) fn captured(mut capture: Capture, now: Timestamp) -> (ModelName, Resu
     let call = read.map(|said| Call {
         id: capture.request_id,
         time: from_micros(micros(now) - i64::try_from(capture.began.elapsed().as_micros()).unwrap_or(0)),
-        content: Content::Said(said),
+        content: content(said),
         version: Some(capture.version.to_string()),
         arm: Some(capture.arm),
         weight: Some(capture.weight),
@@ -216,6 +234,36 @@ pub(super) fn captured(mut capture: Capture, now: Timestamp) -> (ModelName, Resu
         status: capture.status,
     });
     (model, call)
+}
+
+fn content(said: Said) -> Content {
+    match said {
+        Said::Tensors(asked, answered) => Content::Tensors(asked, answered),
+        Said::Instances(asked, answered) => Content::Instances(asked, answered),
+        Said::Exchange(exchange) => Content::Named(conversation(&exchange)),
+        Said::Opaque => Content::Opaque,
+    }
+}
+
+/// What is known of a conversation, by the names that a schema may have.
+fn conversation(exchange: &Exchange) -> Map<String, Json> {
+    let text = |value: &Option<String>| value.clone().map_or(Json::Null, Json::String);
+    let number = |value: Option<u64>| value.map_or(Json::Null, Json::from);
+    let row = [
+        ("prompt", text(&exchange.prompt)),
+        ("completion", text(&exchange.completion)),
+        ("finish_reason", text(&exchange.finish_reason)),
+        ("prompt_tokens", number(exchange.prompt_tokens)),
+        ("completion_tokens", number(exchange.completion_tokens)),
+        ("streamed", exchange.streamed.into()),
+    ];
+    row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Whether a call was lost because it could not be written, not because it cannot be read.
+pub(super) fn may_come_again(problem: &Problem) -> bool {
+    use ErrorKind::{Corrupt, Internal, NoSpace, Unavailable, Upstream};
+    matches!(problem.kind, Unavailable | NoSpace | Upstream | Corrupt | Internal)
 }
 
 /// Undoes what `Content-Encoding` says of a body that is all there.

@@ -3,20 +3,20 @@
 //! - [`Platform::open`] brings everything up from a folder: the state is folded from the ledger, records are recovered
 //!   from their log, orphaned processes are ended.
 //! - `ingest` takes records, labels and the gateway's captures in, under the limits of `admission`; `events` pairs the two
-//!   halves of a call that others saw, and `calls` makes records of calls.
+//!   halves of a call that others saw.
 //! - `steer` is one turn of the loop: watch, decide, write facts, act.
 //! - `gateways` directs gateways that are processes of their own, and shares budgets out.
 //! - `jobs` carries out training and evaluation; `routes` keeps model servers and the gateway as the state wants them.
 //! - `archive` is where the segments of records are, and keeps them in order.
 //! - `lead` says which of several replicas decides; the others follow the facts that it writes.
 //! - `offline` opens the records of a folder that no platform runs on.
+//! - `personal` hashes and drops what is about persons.
 //! - `commands` is what people ask for: apply a spec, register a version, approve; `report` writes reports.
 //!
 //! INVARIANT: facts are written under one lock, and the state in memory is the fold of exactly the facts on disk.
 
 mod admission;
 mod archive;
-mod calls;
 mod clock;
 mod commands;
 mod events;
@@ -25,6 +25,7 @@ mod ingest;
 mod jobs;
 mod lead;
 mod offline;
+mod personal;
 mod report;
 mod routes;
 mod steer;
@@ -33,7 +34,7 @@ pub use admission::{Admission, IngestLimits, Ticket};
 pub use archive::open_archive;
 pub use clock::Clock;
 pub use commands::{Applied, Registration};
-pub use events::{Event, EventCounts, EventKind};
+pub use events::{EventCounts, Taken};
 pub use ingest::{Body, Ingested};
 pub use lead::Replica;
 pub use offline::Offline;
@@ -89,6 +90,8 @@ pub struct Options {
     pub dead_man: Duration,
     /// How much telemetry may be on its way at once.
     pub ingest: IngestLimits,
+    /// What queries may take.
+    pub queries: Limits,
 }
 
 impl Options {
@@ -104,6 +107,7 @@ impl Options {
             clock: Clock::System,
             dead_man: Duration::from_secs(30),
             ingest: IngestLimits::default(),
+            queries: Limits::default(),
             dir,
         }
     }
@@ -118,6 +122,7 @@ pub struct Platform {
 struct Inner {
     dir: PathBuf,
     artifacts: PathBuf,
+    personal: personal::Place,
     name: String,
     address: String,
     clock: Clock,
@@ -176,7 +181,8 @@ impl Platform {
         servers.reap_orphans();
         let archive = open_archive(&options.dir, &options.records, &store)?;
         let records = options.dir.join("records");
-        let log = blocking(move || RecordLog::open_on(&records, archive, LogLimits::default())).await?;
+        let limits = log_limits(&options.records);
+        let log = blocking(move || RecordLog::open_on(&records, archive, limits)).await?;
         let (captures, queue) = mpsc::channel(CAPTURE_QUEUE);
         let (events, pairs) = Events::new();
         let gateway_config = steersman_gateway::Config {
@@ -189,9 +195,15 @@ impl Platform {
         };
         let gateway = Gateway::start(gateway_config, captures).await?;
         let watcher = Watcher::new(log.clone(), store.clone());
-        let queries = Engine::new(log.clone(), Limits::default())?;
+        let queries = Engine::new(log.clone(), options.queries)?;
+        let secret = options.records.personal_key_file.clone();
+        let personal = personal::Place {
+            secret: secret.unwrap_or_else(|| options.dir.join("keys").join("personal.key")),
+            artifacts: options.artifacts.clone(),
+        };
         let platform = Self {
             inner: Arc::new(Inner {
+                personal,
                 dir: options.dir,
                 artifacts: options.artifacts,
                 name: options.name,
@@ -344,7 +356,8 @@ impl Platform {
             return Err(Problem::new(steersman_domain::ErrorKind::Corrupt, message));
         }
         let (log, declared, schema) = (self.inner.log.clone(), name.clone(), reference.schema.clone());
-        let recovery = blocking(move || log.declare(&declared, &schema)).await?;
+        let personal = self.personal(&model.spec).await?;
+        let recovery = blocking(move || log.declare_personal(&declared, &schema, personal)).await?;
         if recovery.torn_bytes > 0 {
             let bytes = recovery.torn_bytes;
             tracing::warn!(model = %name, bytes, "the last write was cut off and never acknowledged; it is dropped");
@@ -490,12 +503,19 @@ impl Platform {
     }
 }
 
+/// The limits of the record log that a configuration means.
+fn log_limits(section: &RecordsSection) -> LogLimits {
+    LogLimits { id_bytes: u64::from(section.id_memory) << 20, ..LogLimits::default() }
+}
+
 /// Where the copy of a model's reference lies.
 fn reference_path(artifacts: &Path, name: &ModelName, spec: &ModelSpec) -> PathBuf {
     let original = Path::new(&spec.data.reference);
     let file =
         original.file_name().map_or_else(|| "reference".into(), |name| name.to_string_lossy().into_owned());
-    artifacts.join(name.as_str()).join("reference").join(file)
+    let folder = artifacts.join(name.as_str()).join("reference");
+    // Where columns are personal, what is kept is no copy of the file.
+    if spec.data.personal.is_empty() { folder.join(file) } else { folder.join("hashed.parquet") }
 }
 
 /// The state that follows from all facts of a store.

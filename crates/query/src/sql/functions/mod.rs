@@ -1,9 +1,11 @@
-//! Aggregate functions beside those of DataFusion.
+//! Functions beside those of DataFusion.
 //!
+//! - `clock`: `now()` and its like.
 //! - `distance`: how far two sides of a column are apart: `psi(x, is_current)`.
 //! - `profile`: what a column looks like: `profile(x)`, and its mergeable bytes.
 //! - `quantile(x, share)`: another name of DataFusion's `approx_percentile_cont`.
 
+mod clock;
 mod distance;
 mod profile;
 
@@ -14,9 +16,11 @@ use datafusion::common::{Result, plan_err};
 use datafusion::functions_aggregate::approx_percentile_cont::approx_percentile_cont_udaf;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::prelude::SessionContext;
+use jiff::Timestamp;
 
-/// Makes the functions known.
-pub(super) fn register(context: &SessionContext) {
+/// Makes the functions known, for a query that is asked at a time.
+pub(super) fn register(context: &SessionContext, now: Timestamp) {
+    clock::at(now).for_each(|function| context.register_udf(function));
     let quantile = approx_percentile_cont_udaf().as_ref().clone().with_aliases(["quantile"]);
     context.register_udaf(quantile);
     for distance in distance::Distance::all() {

@@ -119,7 +119,9 @@ impl<'s> Reader<'s> {
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let read = RowSeed(&mut self.scratch).deserialize(&mut json).and_then(|()| json.end());
         read.map_err(|error| {
-            Problem::invalid(format!("not a JSON object: {error}")).hint("NaN is written null")
+            // What is JSON and no object may be somebody's name: it is not repeated.
+            let why = if error.is_data() { String::new() } else { format!(": {error}") };
+            Problem::invalid(format!("not a JSON object{why}")).hint("NaN is written null")
         })?;
         if let Some(problem) = self.scratch.problem.take() {
             return Err(problem);

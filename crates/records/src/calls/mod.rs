@@ -1,5 +1,9 @@
 //! Records of calls that the gateway or others saw: Open Inference Protocol V2, and V1 (`instances`, `predictions`);
-//! of conversations, what the schema has columns for.
+//! of conversations, what the schema has columns for. `events` reads the halves of calls that others send.
+
+mod events;
+
+pub use events::{Attributes, Event, EventKind, numbered, read_binary, read_structured};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -9,37 +13,57 @@ use steersman_domain::oip::{InferRequest, InferResponse};
 use steersman_domain::record::Arm;
 use steersman_domain::time::parse_time;
 use steersman_domain::{Problem, Record, RecordId, Schema};
-use steersman_gateway::protocol::{Exchange, Said};
 
 /// One call to a model, however it was seen.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) id: String,
+pub struct Call {
+    /// The caller's id, or the gateway's.
+    pub id: String,
     /// When it was asked, unless the request says otherwise.
-    pub(super) time: Timestamp,
-    pub(super) content: Content,
+    pub time: Timestamp,
+    /// What was asked and answered.
+    pub content: Content,
     /// The version, unless the answer names one.
-    pub(super) version: Option<String>,
-    pub(super) arm: Option<Arm>,
-    pub(super) weight: Option<f64>,
-    pub(super) unit: Option<u64>,
-    pub(super) latency_ms: Option<f64>,
-    pub(super) status: u16,
+    pub version: Option<String>,
+    /// Which arm of a split answered.
+    pub arm: Option<Arm>,
+    /// The probability with which it was chosen.
+    pub weight: Option<f64>,
+    /// What the split was sticky on, hashed.
+    pub unit: Option<u64>,
+    /// How long the caller waited.
+    pub latency_ms: Option<f64>,
+    /// HTTP status; 0 where there was no answer.
+    pub status: u16,
 }
 
-/// What was asked and answered.
+/// What was asked and answered; no answer where there was no good one.
 #[derive(Debug, Clone)]
-pub(super) enum Content {
-    /// JSON of either protocol; no answer where there was no good one.
-    Json { request: bytes::Bytes, response: Option<bytes::Bytes> },
-    /// As the gateway read it.
-    Said(Said),
+pub enum Content {
+    /// Bodies of JSON, of either protocol.
+    Json {
+        /// Of the request.
+        request: bytes::Bytes,
+        /// Of the answer.
+        response: Option<bytes::Bytes>,
+    },
+    /// Tensors in and out.
+    Tensors(InferRequest, Option<InferResponse>),
+    /// Instances in and predictions out.
+    Instances(Vec<Json>, Option<Vec<Json>>),
+    /// What is known of it by name, of which the schema says what is kept: a conversation.
+    Named(Map<String, Json>),
+    /// Nothing that is looked into. Who answered, how fast and how well is known all the same.
+    Opaque,
 }
 
-/// The records of a call, one for each row, and the columns that the schema does not have, with how many values came.
-pub(super) struct Rows {
-    pub(super) records: Vec<Record>,
-    pub(super) unknown: BTreeMap<String, u64>,
+/// The rows of a call.
+#[derive(Debug, Clone)]
+pub struct CallRows {
+    /// A record for each row.
+    pub records: Vec<Record>,
+    /// Columns that the schema does not have, with how many values came.
+    pub unknown: BTreeMap<String, u64>,
 }
 
 type Row = Map<String, Json>;
@@ -71,7 +95,21 @@ struct Spoken {
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::invalid(format!("the {what}: {error}")))
+    serde_json::from_slice(body).map_err(|error| Problem::invalid(format!("the {what}: {}", place(&error))))
+}
+
+/// What is wrong with JSON, and where, without the values in it: they may be about a person, and this is kept.
+fn place(error: &serde_json::Error) -> String {
+    match error.classify() {
+        serde_json::error::Category::Data => {
+            format!(
+                "a key is missing or a value is of a wrong type at line {} column {}",
+                error.line(),
+                error.column()
+            )
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn request(body: &[u8], schema: &Schema) -> Result<Request, Problem> {
@@ -93,21 +131,6 @@ fn v2_request(request: &InferRequest, schema: &Schema) -> Result<Request, Proble
     Ok(Request { id: request.id.clone(), time, rows: request.rows_for(schema)? })
 }
 
-/// What is known of a conversation, by the names that a schema may have.
-fn conversation(exchange: &Exchange) -> Row {
-    let text = |value: &Option<String>| value.clone().map_or(Json::Null, Json::String);
-    let number = |value: Option<u64>| value.map_or(Json::Null, Json::from);
-    let row = [
-        ("prompt", text(&exchange.prompt)),
-        ("completion", text(&exchange.completion)),
-        ("finish_reason", text(&exchange.finish_reason)),
-        ("prompt_tokens", number(exchange.prompt_tokens)),
-        ("completion_tokens", number(exchange.completion_tokens)),
-        ("streamed", exchange.streamed.into()),
-    ];
-    row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
 /// A row by name, or its features in the order of the schema.
 fn v1_row(instance: Json, schema: &Schema) -> Result<Row, Problem> {
     let names = || schema.features.iter().map(|column| column.name.clone());
@@ -117,7 +140,8 @@ fn v1_row(instance: Json, schema: &Schema) -> Result<Row, Problem> {
         Json::Array(values) => {
             let message =
                 format!("{} values where the model has {} features", values.len(), schema.features.len());
-            Err(Problem::invalid(message).field("instances").hint("send objects, or all features in order"))
+            let hint = "send objects, or all features in order; a feature that is dropped as personal has no place in it";
+            Err(Problem::invalid(message).field("instances").hint(hint))
         }
         value if schema.features.len() == 1 => Ok(names().zip([value]).collect()),
         _ => Err(Problem::invalid("neither an object nor a list").field("instances")),
@@ -158,27 +182,26 @@ fn read(content: &Content, schema: &Schema) -> Result<(Request, Outputs), Proble
             let outputs = response.as_ref().map(|response| outputs(response, schema)).transpose()?;
             (request(asked, schema)?, outputs.unwrap_or(nothing))
         }
-        Content::Said(Said::Tensors(asked, answered)) => {
+        Content::Tensors(asked, answered) => {
             let outputs = answered.as_ref().map(|answered| v2_outputs(answered, schema)).transpose()?;
             (v2_request(asked, schema)?, outputs.unwrap_or(nothing))
         }
-        Content::Said(Said::Instances(asked, answered)) => {
+        Content::Instances(asked, answered) => {
             let outputs = answered.as_ref().map(|answered| v1_outputs(answered, schema)).unwrap_or_default();
             (v1_request(asked.clone(), schema)?, (outputs, None))
         }
-        Content::Said(Said::Exchange(exchange)) => {
-            let mut row = conversation(exchange);
+        Content::Named(row) => {
             let output = row.get(&schema.prediction.name).and_then(Json::as_f64);
+            let mut row = row.clone();
             row.retain(|name, _| schema.feature(name).is_some());
             (Request { id: None, time: None, rows: vec![row] }, (vec![output], None))
         }
-        // Who answered, how fast and how well is known all the same.
-        Content::Said(Said::Opaque) => (Request { id: None, time: None, rows: vec![Row::new()] }, nothing),
+        Content::Opaque => (Request { id: None, time: None, rows: vec![Row::new()] }, nothing),
     })
 }
 
 /// The records of one call: one for each row of it.
-pub(super) fn records_of(call: &Call, schema: &Schema) -> Result<Rows, Problem> {
+pub fn records_of(call: &Call, schema: &Schema) -> Result<CallRows, Problem> {
     let (request, (outputs, named)) = read(&call.content, schema)?;
     let id = match (&request.id, call.arm) {
         // The gateway has made the caller's id its own already.
@@ -186,7 +209,7 @@ pub(super) fn records_of(call: &Call, schema: &Schema) -> Result<Rows, Problem> 
         _ => &call.id,
     };
     let many = request.rows.len() > 1;
-    let mut rows = Rows { records: Vec::with_capacity(request.rows.len()), unknown: BTreeMap::new() };
+    let mut rows = CallRows { records: Vec::with_capacity(request.rows.len()), unknown: BTreeMap::new() };
     for (index, features) in request.rows.iter().enumerate() {
         let id = if many { format!("{id}/{index}") } else { id.clone() };
         // A candidate that could not be reached was answered for by the champion: its failed attempt is a record of
