@@ -121,9 +121,9 @@ pub struct DataSection {
     /// Columns to treat as categories although they hold numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categorical: Vec<String>,
-    /// Features with few values, such as a region or a customer group: each value is a segment that is watched by
-    /// itself, within the same false-alarm budget. At most 5 columns; of each the 20 most frequent values, all others
-    /// together.
+    /// Features with few values, such as a region or a customer group: each value is a segment with all
+    /// monitors of its own, within the same false-alarm budget. At most 5 columns; of each the 20 most frequent values,
+    /// all others together; 240 rows of the reference are needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<String>,
     /// Features whose values are about persons, each with `hash` or `drop`: what becomes of the values before they reach

@@ -35,18 +35,21 @@ pub(crate) fn rows(latest: &[&Measurement]) -> Vec<QualityRow> {
 }
 
 fn row(measurement: &Measurement) -> QualityRow {
-    // Kept on one line.
-    let percent = |share: f64| format!("{:.1}\u{a0}%", 100.0 * share);
+    // Kept on one line. What is no share is a number of windows in a row.
+    let shown = |value: f64| match measurement.metric.as_str() {
+        "windows_held" => format!("{value}\u{a0}windows"),
+        _ => format!("{:.1}\u{a0}%", 100.0 * value),
+    };
     QualityRow {
         window: measurement.window.start.strftime("%Y-%m-%d %H:%M").to_string(),
         about: match measurement.column.is_empty() {
             true => measurement.monitor.to_string(),
             false => format!("{} of {}", measurement.monitor, measurement.column),
         },
-        share: measurement.reading.value().map_or(String::new(), percent),
+        share: measurement.reading.value().map_or(String::new(), shown),
         ordinary: measurement
             .ordinary
-            .map_or(String::new(), |(_, high)| format!("up\u{a0}to\u{a0}{}", percent(high))),
+            .map_or(String::new(), |(_, high)| format!("up\u{a0}to\u{a0}{}", shown(high))),
         tone: if measurement.alarming { "bad" } else { "neutral" },
         words: measurement.explanation.clone(),
     }

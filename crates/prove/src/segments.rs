@@ -30,6 +30,7 @@ pub(crate) struct DeclaredRow {
     pub(crate) share: String,
     pub(crate) loss: String,
     pub(crate) acceptable: String,
+    pub(crate) estimated: String,
     pub(crate) moved: String,
     pub(crate) signals: String,
 }
@@ -116,6 +117,12 @@ fn declared(name: &str, own: &History<'_>, signals: &BTreeSet<&str>) -> Declared
     let labels: f64 = losses.iter().map(|(_, rows)| rows).sum();
     let mean = losses.iter().map(|(loss, rows)| loss * rows).sum::<f64>() / labels;
     let limit = performance.iter().rev().find_map(|one| one.details.get("loss_limit"));
+    let estimated = last(own, MonitorKind::Estimate).map_or("not yet".to_owned(), |estimate| {
+        match (&estimate.reading, estimate.reading.value()) {
+            (steersman_domain::Reading::NotComputable { reason }, _) => format!("not computable: {reason}"),
+            (_, value) => value.map_or(String::new(), |value| format!("{} {value:.4}", estimate.metric)),
+        }
+    });
     let moved = last(own, MonitorKind::Drift).map_or(String::new(), |drift| {
         match (&drift.reading, drift.reading.value()) {
             (steersman_domain::Reading::NotComputable { reason }, _) => format!("not computable: {reason}"),
@@ -132,6 +139,7 @@ fn declared(name: &str, own: &History<'_>, signals: &BTreeSet<&str>) -> Declared
             "not computable: too few labels".to_owned()
         },
         acceptable: limit.map_or("not known".to_owned(), |limit| format!("{limit:.4}")),
+        estimated,
         moved,
         signals: signals.iter().copied().collect::<Vec<_>>().join(", "),
     }

@@ -7,6 +7,7 @@
 use crate::measure::{metric_of, own};
 use crate::reference::{Cells, watched};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use steersman_domain::spec::Metric;
 use steersman_domain::{ModelSpec, Schema, Window};
 use steersman_records::Table;
@@ -27,10 +28,23 @@ const LEAST_LABELS: usize = 20;
 const SEED: u64 = 7;
 
 /// What is expected of rows without labels.
+#[derive(Clone)]
 pub(crate) struct Expected {
-    kind: Kind,
+    kind: Arc<Kind>,
+    learnt: Arc<Vec<Learnt>>,
     past: Vec<Past>,
     rows: usize,
+}
+
+/// A labelled row that was learnt from.
+struct Learnt {
+    /// Its place in the history.
+    row: usize,
+    window: Option<Window>,
+    output: f64,
+    label: f64,
+    /// What is expected of it by what was learnt without it.
+    held: f64,
 }
 
 enum Kind {
@@ -99,29 +113,46 @@ impl Expected {
                 (Kind::Binary(calibration), held)
             }
         };
-        let mut windows: BTreeMap<Window, Vec<usize>> = BTreeMap::new();
         let times = table.times("time");
-        for (place, &row) in rows.iter().enumerate() {
-            if let Some(time) = times[row] {
-                windows.entry(Window::holding(time, spec.watch.window)).or_default().push(place);
+        let window = |row: usize| times[row].map(|time| Window::holding(time, spec.watch.window));
+        let learnt = rows.iter().zip(outputs.iter().zip(&labels)).zip(&held);
+        let learnt: Vec<Learnt> = learnt
+            .map(|((&row, (&output, &label)), &held)| Learnt {
+                row,
+                window: window(row),
+                output,
+                label,
+                held,
+            })
+            .collect();
+        let expected = Self { kind: Arc::new(kind), learnt: Arc::new(learnt), past: Vec::new(), rows: 0 };
+        Ok(expected.within(spec, |_| true))
+    }
+
+    /// The same of some of the rows, whose places in the history `holds` knows: what scores mean is learnt from all, how far
+    /// estimates are off is asked of these alone.
+    pub(crate) fn within(&self, spec: &ModelSpec, holds: impl Fn(usize) -> bool) -> Self {
+        let mut windows: BTreeMap<Window, Vec<&Learnt>> = BTreeMap::new();
+        let own: Vec<&Learnt> = self.learnt.iter().filter(|learnt| holds(learnt.row)).collect();
+        for learnt in &own {
+            if let Some(window) = learnt.window {
+                windows.entry(window).or_default().push(learnt);
             }
         }
-        let mut learnt = Self { kind, past: Vec::new(), rows: rows.len() };
-        let past = |places: &Vec<usize>| {
-            let of = |values: &[f64]| places.iter().map(|&place| values[place]).collect::<Vec<f64>>();
-            let estimate = learnt.estimate(spec, &of(&outputs), &of(&held)).ok()?;
-            let pairs: Vec<(f64, f64)> =
-                places.iter().map(|&place| (outputs[place], labels[place])).collect();
+        let past = |rows: &Vec<&Learnt>| {
+            let (outputs, held): (Vec<f64>, Vec<f64>) =
+                rows.iter().map(|learnt| (learnt.output, learnt.held)).unzip();
+            let estimate = self.estimate(spec, &outputs, &held).ok()?;
+            let pairs: Vec<(f64, f64)> = rows.iter().map(|learnt| (learnt.output, learnt.label)).collect();
             Some(Past { estimate, realised: metric_of(spec, &pairs).ok()?.value })
         };
-        learnt.past =
-            windows.values().filter(|places| places.len() >= LEAST_LABELS).filter_map(past).collect();
-        Ok(learnt)
+        let enough = windows.values().filter(|rows| rows.len() >= LEAST_LABELS);
+        Self { past: enough.filter_map(past).collect(), rows: own.len(), ..self.clone() }
     }
 
     /// The estimate from outputs and what is expected of them: probabilities, or losses.
     fn estimate(&self, spec: &ModelSpec, outputs: &[f64], held: &[f64]) -> Result<Estimate, StatsError> {
-        match (&self.kind, spec.metric()) {
+        match (&*self.kind, spec.metric()) {
             (Kind::Regression(loss, _), Metric::Rmse) => Ok(loss.estimate(held)?.root()),
             (Kind::Regression(loss, _), _) => loss.estimate(held),
             (Kind::Binary(_), Metric::RocAuc) => Ranked::new(outputs, held)?.roc_auc(),
@@ -143,7 +174,7 @@ impl Expected {
         rows: &[usize],
         outputs: &[f64],
     ) -> Result<Vec<f64>, StatsError> {
-        match &self.kind {
+        match &*self.kind {
             Kind::Binary(calibration) => calibration.apply(outputs),
             Kind::Regression(loss, features) => loss.predict(&features.matrix(schema, table, rows)?, outputs),
         }
@@ -178,7 +209,7 @@ impl Expected {
         let expected = self.of_rows(schema, table, &rows, &outputs)?;
         let (mut losses, mut estimates, mut unlabelled) = (Vec::new(), Vec::new(), Vec::new());
         for ((&row, &output), &expected) in rows.iter().zip(&outputs).zip(&expected) {
-            let estimate = match self.kind {
+            let estimate = match *self.kind {
                 Kind::Binary(_) => expected * (1.0 - output).powi(2) + (1.0 - expected) * output.powi(2),
                 Kind::Regression(..) => expected,
             };

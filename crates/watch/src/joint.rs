@@ -10,7 +10,7 @@
 
 use crate::measure::{Evidence, Finding};
 use crate::monitor::{another_serves, signal_id};
-use crate::reference::Levels;
+use crate::reference::{Holds, Levels};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use steersman_domain::{Fact, ModelName, MonitorKind, SignalId, Version, Window};
@@ -22,7 +22,7 @@ pub(crate) const QUIET_WINDOWS: u32 = 3;
 const NEW_NORMAL: u32 = 14;
 
 /// What the monitors of all columns remember from window to window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct JointMemory {
     /// The champion that the evidence is about.
     champion: Option<Version>,
@@ -32,6 +32,9 @@ pub struct JointMemory {
     signals: Vec<Open>,
     /// How far forecasts have followed; none before the first window.
     pub(crate) levels: Option<Levels>,
+    /// What the last windows held.
+    #[serde(default)]
+    pub(crate) holds: Holds,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,8 +57,7 @@ impl Open {
 impl JointMemory {
     /// Monitors that have seen nothing of this champion.
     pub fn new(champion: Option<Version>) -> Self {
-        let (columns, signals) = (Vec::new(), Vec::new());
-        Self { champion, columns, alpha: 0.0, detector: None, signals, levels: None }
+        Self { champion, ..Self::default() }
     }
 
     /// Begins anew with another champion; open signals are cleared.
@@ -157,7 +159,7 @@ impl JointMemory {
         }
         let of = |name: &String| {
             let mut own = aspects.remove(name.as_str()).unwrap_or_default();
-            own.resize(own.len().max(tests), AspectEvidence { p_value: 1.0, matters: false });
+            own.resize(own.len().max(tests), AspectEvidence::of_window(1.0, false));
             own
         };
         let evidence: Vec<Vec<AspectEvidence>> = self.columns.iter().map(of).collect();

@@ -6,6 +6,7 @@
 //! - [`measure`]: the findings of one window. Pure.
 //! - [`monitor`]: evidence over windows of one monitor, and when it becomes a signal. Pure.
 //! - [`joint`]: evidence over windows of all columns together. Pure.
+//! - `monitors`: the monitors of all records, or of those of a segment. Pure.
 //! - [`operation`]: traffic, failed calls, latency and cost. Pure.
 //! - `together`: all features together, how they hang together. Pure.
 //! - [`quality`]: what is wrong with the data themselves, and what did not get in. Pure.
@@ -20,6 +21,7 @@ pub mod joint;
 mod maturity;
 pub mod measure;
 pub mod monitor;
+mod monitors;
 pub mod operation;
 pub mod quality;
 pub mod reference;

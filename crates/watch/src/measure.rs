@@ -1,7 +1,7 @@
 //! The findings of one window: measurements with their ranges, and the evidence that each carries. Pure.
 
 use crate::expected::Expected;
-use crate::quality::Seen;
+use crate::quality::{self, Seen};
 use crate::reference::{Cells, ReferenceColumn, ReferenceProfile, counts, profile_like, watched};
 use crate::together::Values;
 use std::collections::BTreeMap;
@@ -62,6 +62,8 @@ pub struct Measured {
     pub profiles: BTreeMap<String, ColumnProfile>,
     /// What the forecasts follow, by column.
     pub(crate) windows: BTreeMap<String, ColumnWindow>,
+    /// The value that the window holds, by column, where it has enough values to say.
+    pub(crate) steady: BTreeMap<String, Option<u64>>,
     /// What the forecasts of all features together follow.
     pub(crate) together: Values,
     /// Findings.
@@ -98,7 +100,7 @@ pub(crate) fn finding(
 /// Everything about a window that needs no labels.
 pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, table: &Table) -> Measured {
     let rows = table.len() as u64;
-    let (mut profiles, mut windows) = (BTreeMap::new(), BTreeMap::new());
+    let (mut profiles, mut windows, mut steady) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut findings = Vec::new();
     for column in watched(schema) {
         let Some(learnt) = reference.columns.get(&column.name) else { continue };
@@ -107,9 +109,12 @@ pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, ta
         let own = learnt.window(&cells, 0..table.len(), reference.season(window));
         let judged = learnt.ordinary.as_ref().and_then(|ordinary| ordinary.judge(&own).ok());
         findings.push(drift(&column.name, learnt, &profile, judged.as_ref(), window));
-        let seen = Seen { name: &column.name, learnt, profile: &profile, cells: &cells, window };
+        let codes = quality::codes(&cells);
+        let seen =
+            Seen { name: &column.name, learnt, profile: &profile, cells: &cells, codes: &codes, window };
         findings.extend(seen.findings(&reference.quality, judged.as_ref()));
         profiles.insert(column.name.clone(), profile);
+        steady.extend(quality::steady(&codes).map(|held| (column.name.clone(), held)));
         if rows >= LEAST_ROWS {
             windows.insert(column.name.clone(), own);
         }
@@ -127,7 +132,7 @@ pub fn measure(reference: &ReferenceProfile, schema: &Schema, window: Window, ta
         }
         None => Values::new(),
     };
-    Measured { profiles, windows, together, findings }
+    Measured { profiles, windows, steady, together, findings }
 }
 
 fn drift(
@@ -186,7 +191,7 @@ fn drift(
 }
 
 fn weighed((_, judged, matters): &(Aspect, Judgement, bool)) -> AspectEvidence {
-    AspectEvidence { p_value: judged.p_value, matters: *matters }
+    AspectEvidence::of_window(judged.p_value, *matters)
 }
 
 /// What was forecast of the aspect that changed most clearly, in words.

@@ -11,7 +11,7 @@ use steersman_domain::{Fact, Measurement, ModelName, MonitorKind, SignalId, Vers
 use steersman_stats::detector::{Detector, HarmDetector};
 
 /// What a monitor remembers from window to window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Memory {
     /// The champion that the evidence is about.
     pub champion: Option<Version>,
@@ -60,7 +60,7 @@ pub(crate) fn signal_id(model: &ModelName, measurement: &Measurement) -> SignalI
 impl Memory {
     /// A monitor that has seen nothing of this champion.
     pub fn new(champion: Option<Version>) -> Self {
-        Self { champion, detector: Detector::new(), harm: None, signal: None, quiet: 0 }
+        Self { champion, ..Self::default() }
     }
 
     /// The open signal.

@@ -1,7 +1,9 @@
 //! What is ordinary: profiles of the reference, and what its own windows say about its columns.
 
+use crate::measure::Measured;
 use crate::operation::{Arrivals, Steps};
-use crate::quality::{Usual, wide};
+use crate::quality::{Held, Usual, wide};
+use crate::segments::thin::{self, Thin};
 use crate::segments::{self, Segment};
 use crate::together::Together;
 use std::collections::BTreeMap;
@@ -33,6 +35,8 @@ const DAY: i64 = 24 * HOUR;
 
 /// How far forecasts have followed, by column.
 pub(crate) type Levels = BTreeMap<String, BTreeMap<Aspect, Level>>;
+/// What the last windows held, by column.
+pub(crate) type Holds = BTreeMap<String, Held>;
 
 /// What windows are compared with.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +54,8 @@ pub struct ReferenceProfile {
     pub(crate) quality: QualitySection,
     /// What is ordinary within the declared segments.
     pub(crate) segments: Arc<Vec<Segment>>,
+    /// Values of declared columns that are no segment.
+    pub(crate) thin: Arc<Vec<Thin>>,
     seasons: Seasons,
 }
 
@@ -116,6 +122,7 @@ impl ReferenceProfile {
         let (mut learnt, windows) = Self::with_windows(spec, &reference.schema, &reference.table);
         learnt.together = Together::learn(&reference.schema, &reference.table, &windows);
         learnt.segments = Arc::new(segments::learn(spec, &reference.schema, &reference.table));
+        learnt.thin = Arc::new(thin::learn(spec, &reference.table));
         learnt
     }
 
@@ -135,26 +142,27 @@ impl ReferenceProfile {
         }
         let blocks: Vec<(Window, Vec<usize>)> =
             blocks.into_iter().filter(|(_, rows)| rows.len() >= LEAST_ROWS).collect();
-        let (seasons, windows) = match blocks.len() >= LEAST_WINDOWS {
-            true => {
+        let cut = blocks.len() < LEAST_WINDOWS;
+        let (seasons, windows) = match cut {
+            true => (Seasons::None, pieces(&times)),
+            false => {
                 let seasons = Seasons::learn(spec.watch.window, &blocks);
                 (seasons, blocks.into_iter().map(|(window, rows)| (seasons.of(window), rows)).collect())
             }
-            false => (Seasons::None, pieces(&times)),
         };
         let quality = spec.watch.quality.clone();
         let mut columns = BTreeMap::new();
         for column in watched(schema) {
             let rules = quality.columns.get(&column.name);
-            if let Some(learnt) = learn_column(column, table, &windows, rules) {
+            if let Some(learnt) = learn_column(column, table, &windows, rules, cut) {
                 columns.insert(column.name.clone(), learnt);
             }
         }
         let loss = loss(spec, schema, table);
         let to = times.iter().flatten().max().copied().unwrap_or_default();
         let arrivals = Arrivals::of(&times, Steps::of(spec.watch.window));
-        let (together, segments) = (None, Arc::default());
-        (Self { columns, together, arrivals, loss, to, quality, segments, seasons }, windows)
+        let (together, segments, thin) = (None, Arc::default(), Arc::default());
+        (Self { columns, together, arrivals, loss, to, quality, segments, thin, seasons }, windows)
     }
 
     /// The season of a window.
@@ -170,23 +178,28 @@ impl ReferenceProfile {
         self.columns.iter().filter_map(of).collect()
     }
 
-    /// Lets the forecasts go on where they had been.
-    pub(crate) fn resume(&mut self, levels: &Levels) {
+    /// What the last windows held.
+    pub(crate) fn holds(&self) -> Holds {
+        self.columns.iter().map(|(name, column)| (name.clone(), column.quality.held)).collect()
+    }
+
+    /// Goes on where forecasts and runs of windows had been.
+    pub(crate) fn resume(&mut self, levels: &Levels, holds: &Holds) {
         for (name, column) in &mut self.columns {
+            column.quality.held = holds.get(name).copied().unwrap_or_default();
             if let (Some(ordinary), Some(levels)) = (&mut column.ordinary, levels.get(name)) {
                 ordinary.resume(levels);
             }
         }
     }
 
-    /// Lets the forecasts of the columns that `follows` follow a window that is over.
-    pub(crate) fn follow(
-        &mut self,
-        windows: &BTreeMap<String, ColumnWindow>,
-        follows: impl Fn(&str) -> bool,
-    ) {
+    /// Takes note of a window that is over; the forecasts of the columns that `follows` follow it.
+    pub(crate) fn follow(&mut self, measured: &Measured, follows: impl Fn(&str) -> bool) {
         for (name, column) in &mut self.columns {
-            if let (Some(ordinary), Some(window)) = (&mut column.ordinary, windows.get(name))
+            if let Some(steady) = measured.steady.get(name) {
+                column.quality.held = column.quality.held.after(*steady);
+            }
+            if let (Some(ordinary), Some(window)) = (&mut column.ordinary, measured.windows.get(name))
                 && follows(name)
             {
                 // A window that says nothing (no values) leaves the forecasts as they are.
@@ -224,6 +237,7 @@ fn learn_column(
     table: &Table,
     rows: &[(usize, Vec<usize>)],
     rules: Option<&ColumnQuality>,
+    pieces: bool,
 ) -> Option<ReferenceColumn> {
     let cells = Cells::of(column, table);
     let mut profile = cells.empty_profile().ok()?;
@@ -233,7 +247,7 @@ fn learn_column(
     let windows: Vec<ColumnWindow> =
         rows.iter().map(|(season, rows)| learnt.window(&cells, rows.iter().copied(), *season)).collect();
     learnt.ordinary = ColumnOrdinary::learn(&windows, Floors::default()).ok();
-    learnt.quality = Usual::learn(&cells, &windows, rows, rules);
+    learnt.quality = Usual::learn(&cells, &windows, rows, rules, pieces);
     Some(learnt)
 }
 

@@ -3,7 +3,7 @@
 use super::{Platform, blocking};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use steersman_domain::{Digest, Fact, ModelName, Problem, RunId};
+use steersman_domain::{Digest, Fact, ModelName, MonitorKind, Problem, RunId};
 use steersman_prove::report::{ModelTelemetry, ReportInput, health_report};
 use steersman_prove::story::{gather, tell};
 use steersman_store::MeasurementQuery;
@@ -11,16 +11,28 @@ use steersman_store::MeasurementQuery;
 /// The most measurements of a model that a report shows: about four years of daily windows of 40 columns.
 const MOST_MEASUREMENTS: u32 = 100_000;
 
-/// And of its segments: a year of daily windows of a dozen segments.
+/// And of its segments, by one monitor: two years of daily windows of two dozen segments.
 const MOST_OF_SEGMENTS: u32 = 20_000;
+
+/// What a report shows of segments; open signals of the other monitors are in the state.
+const OF_SEGMENTS: [MonitorKind; 5] = [
+    MonitorKind::Volume,
+    MonitorKind::Performance,
+    MonitorKind::Drift,
+    MonitorKind::Estimate,
+    MonitorKind::Weak,
+];
 
 impl Platform {
     /// What was measured and taken in of a model, and what happened to it.
     pub async fn telemetry(&self, model: &ModelName) -> Result<ModelTelemetry, Problem> {
         let query = MeasurementQuery { monitor: None, since: None, limit: MOST_MEASUREMENTS };
         let measurements = self.inner.store.measurements(model, &query).await?;
-        let query = MeasurementQuery { limit: MOST_OF_SEGMENTS, ..query };
-        let segments = self.inner.store.segment_measurements(model, None, &query).await?;
+        let mut segments = Vec::new();
+        for monitor in OF_SEGMENTS {
+            let query = MeasurementQuery { monitor: Some(monitor), since: None, limit: MOST_OF_SEGMENTS };
+            segments.extend(self.inner.store.segment_measurements(model, None, &query).await?);
+        }
         let stats = self.inner.log.stats(model).unwrap_or_default();
         let mut events = Vec::new();
         let mut next = 0;

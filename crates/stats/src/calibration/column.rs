@@ -66,9 +66,8 @@ pub struct ColumnJudgement {
 impl ColumnJudgement {
     /// The evidence for a [`super::JointDetector`].
     pub fn evidence(&self) -> Vec<AspectEvidence> {
-        let of = |(_, judged, matters): &(Aspect, Judgement, bool)| AspectEvidence {
-            p_value: judged.p_value,
-            matters: *matters,
+        let of = |(_, judged, matters): &(Aspect, Judgement, bool)| {
+            AspectEvidence::of_window(judged.p_value, *matters)
         };
         self.aspects.iter().map(of).collect()
     }

@@ -8,6 +8,10 @@
 //! - *jump* (10 %): pays `10/alpha`, the alarm itself, if the smallest p-value of a window, times the number of tests, is at
 //!   most `alpha/10`. So a gross change is found in its first window, although averages thin the evidence of one column.
 //!
+//! The first two multiply what windows say, so a p-value must be valid given the windows before. That of a *run* of windows
+//! is not: in its tenth window a run is hardly more than it was in the ninth. Its p-value goes into the jump alone, whose
+//! alarms are at most `alpha/10` of the windows if it is valid for each window by itself.
+//!
 //! *Only what matters counts.* The evidence of an aspect whose effect is not beyond its ordinary range and its floor is
 //! cut to at most 1. Cutting an e-value leaves it one, so this costs nothing but attention for trifles.
 //!
@@ -33,27 +37,35 @@ pub struct AspectEvidence {
     pub p_value: f64,
     /// Whether the effect is beyond the ordinary range and the floor.
     pub matters: bool,
+    /// Whether it is about a run of windows up to this one, so that the windows before have said the same.
+    pub run: bool,
+}
+
+impl AspectEvidence {
+    /// What this window says by itself.
+    pub fn of_window(p_value: f64, matters: bool) -> Self {
+        Self { p_value, matters, run: false }
+    }
 }
 
 /// The evidence of one column in one window, as the logarithm of an e-value: the mean over its aspects, each cut to at
-/// most 1 where it does not matter. A column about which nothing is known says 0.
+/// most 1 where it does not matter. Runs of windows do not count here. A column about which nothing is known says 0.
 ///
 /// ```
 /// use steersman_stats::calibration::{AspectEvidence, column_log_e};
-/// let seen = AspectEvidence { p_value: 0.001, matters: true };
-/// let trifle = AspectEvidence { p_value: 0.001, matters: false };
+/// let seen = AspectEvidence::of_window(0.001, true);
+/// let trifle = AspectEvidence::of_window(0.001, false);
 /// // (20.791 + 1) / 2
 /// assert!((column_log_e(&[seen, trifle]).unwrap() - 10.895_6f64.ln()).abs() < 1e-4);
 /// ```
 pub fn column_log_e(aspects: &[AspectEvidence]) -> Result<f64, StatsError> {
-    if aspects.is_empty() {
-        return Ok(0.0);
-    }
     let log_e = |aspect: &AspectEvidence| {
         let log_e = calibrate(aspect.p_value)?;
         Ok(if aspect.matters { log_e } else { log_e.min(0.0) })
     };
-    Ok(mean_of_logs(&aspects.iter().map(log_e).collect::<Result<Vec<f64>, StatsError>>()?))
+    let own = aspects.iter().filter(|aspect| !aspect.run);
+    let logs = own.map(log_e).collect::<Result<Vec<f64>, StatsError>>()?;
+    Ok(if logs.is_empty() { 0.0 } else { mean_of_logs(&logs) })
 }
 
 /// What the detector says after a window.
@@ -65,7 +77,8 @@ pub struct JointVerdict {
     pub log_m: f64,
     /// Whether the alarm goes off.
     pub alarms: bool,
-    /// The columns that are named, by position, when it does: those of e-BH, or the one with the most evidence.
+    /// The columns that are named, by position, when it does: those of a jump and those of e-BH, or the one with the most
+    /// evidence.
     pub columns: Vec<usize>,
 }
 
@@ -74,10 +87,10 @@ pub struct JointVerdict {
 /// ```
 /// use steersman_stats::calibration::{AspectEvidence, JointDetector};
 /// let mut detector = JointDetector::new(1.0 / 30.0, 12).unwrap();
-/// let calm = vec![AspectEvidence { p_value: 0.4, matters: false }];
+/// let calm = vec![AspectEvidence::of_window(0.4, false)];
 /// let mut window = vec![calm; 12];
 /// assert!(!detector.observe(&window).unwrap().alarms);
-/// window[3] = vec![AspectEvidence { p_value: 1e-7, matters: true }];
+/// window[3] = vec![AspectEvidence::of_window(1e-7, true)];
 /// let verdict = detector.observe(&window).unwrap();
 /// assert!(verdict.alarms && verdict.columns == [3]);
 /// ```
@@ -119,9 +132,10 @@ impl JointDetector {
         self.windows += 1;
         self.joint.observe(log_e);
         self.columns.iter_mut().zip(&logs).for_each(|(column, log_e)| column.observe(*log_e));
-        self.log_m = self.mixed(self.jumped(window));
+        let jumped = self.jumped(window);
+        self.log_m = self.mixed(!jumped.is_empty());
         let alarms = self.log_m >= -self.alpha.ln();
-        let columns = if alarms { self.named()? } else { Vec::new() };
+        let columns = if alarms { self.named(jumped)? } else { Vec::new() };
         Ok(JointVerdict { log_e, log_m: self.log_m, alarms, columns })
     }
 
@@ -136,11 +150,11 @@ impl JointDetector {
         }
     }
 
-    /// Whether the smallest p-value that matters is small among all tests of the window.
-    fn jumped(&self, window: &[Vec<AspectEvidence>]) -> bool {
+    /// The columns with a p-value that matters and is small among all tests of the window.
+    fn jumped(&self, window: &[Vec<AspectEvidence>]) -> Vec<usize> {
         let tests = window.iter().map(Vec::len).sum::<usize>() as f64;
-        let counting = window.iter().flatten().filter(|aspect| aspect.matters);
-        counting.map(|aspect| aspect.p_value).fold(1.0, f64::min) * tests <= JUMP * self.alpha
+        let small = |aspect: &AspectEvidence| aspect.matters && aspect.p_value * tests <= JUMP * self.alpha;
+        (0..window.len()).filter(|&column| window[column].iter().any(small)).collect()
     }
 
     /// The evidence so far of each column, as the logarithm of an e-value: what its own detector has, which is at most the
@@ -150,9 +164,12 @@ impl JointDetector {
         self.columns.iter().map(|column| column.log_m() - windows).collect()
     }
 
-    fn named(&self) -> Result<Vec<usize>, StatsError> {
+    fn named(&self, jumped: Vec<usize>) -> Result<Vec<usize>, StatsError> {
         let evidence = self.column_evidence();
-        let named = e_bh(&evidence, FALSELY_NAMED)?;
+        let mut named = e_bh(&evidence, FALSELY_NAMED)?;
+        named.extend(jumped);
+        named.sort_unstable();
+        named.dedup();
         if !named.is_empty() {
             return Ok(named);
         }

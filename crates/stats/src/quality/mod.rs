@@ -14,4 +14,4 @@ mod stale;
 pub use range::{Fences, beyond_fences, out_of_range};
 pub use schema::{SchemaChange, schema_changes};
 pub use share::{Check, Floor, constant, duplicated, exceeds, missing, unparsed, unseen};
-pub use stale::{Repeats, Stale, stale};
+pub use stale::{Held, Repeats, Stale, held, stale};

@@ -15,7 +15,7 @@ const LONG_RUN: f64 = 0.1;
 /// ```
 /// use steersman_stats::quality::Repeats;
 /// let repeats = Repeats::of([1, 1, 1, 2, 3, 3].map(Some));
-/// assert_eq!((repeats.pairs, repeats.repeats, repeats.runs, repeats.longest), (5, 3, 2, 2));
+/// assert_eq!((repeats.pairs, repeats.repeats, repeats.runs, repeats.longest, repeats.cut), (5, 3, 2, 2, 1));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Repeats {
@@ -27,6 +27,9 @@ pub struct Repeats {
     pub runs: u64,
     /// Repeats in the longest run.
     pub longest: u64,
+    /// Runs that reach the end of their sequence: how long they would have been is not known.
+    #[serde(default)]
+    pub cut: u64,
 }
 
 impl Repeats {
@@ -44,6 +47,7 @@ impl Repeats {
             }
             before = Some(value);
         }
+        found.cut = u64::from(run > 0);
         found
     }
 
@@ -53,10 +57,12 @@ impl Repeats {
         self.repeats += other.repeats;
         self.runs += other.runs;
         self.longest = self.longest.max(other.longest);
+        self.cut += other.cut;
     }
 
     fn valid(&self) -> Result<(), StatsError> {
-        let ordered = self.runs <= self.repeats && self.longest <= self.repeats && self.repeats <= self.pairs;
+        let runs = self.cut <= self.runs && self.runs <= self.repeats;
+        let ordered = runs && self.longest <= self.repeats && self.repeats <= self.pairs;
         if ordered {
             Ok(())
         } else {
@@ -64,15 +70,27 @@ impl Repeats {
         }
     }
 
+    /// After how many repeats came another one, and of how many it is known what came.
+    fn going_on(&self) -> (u64, u64) {
+        (self.repeats - self.runs, self.repeats - self.cut)
+    }
+
+    /// Whether no run ever ended by itself, as in a column that has one value in each sequence: how long runs are is then a
+    /// matter of how long sequences are.
+    fn endless(&self) -> bool {
+        self.runs > 0 && self.cut == self.runs
+    }
+
     /// By how much the variance of the share of repeats exceeds that of independent ones, if a repeat depends
     /// on the one before it: `(1 + r) / (1 - r)` with the autocorrelation `r` of a two-state chain; at least
     /// 1.
     fn inflation(&self) -> f64 {
         let others = self.pairs - self.repeats;
-        if self.repeats == 0 || others == 0 {
+        let (goes_on, known) = self.going_on();
+        if known == 0 || others == 0 {
             return 1.0;
         }
-        let stays = (self.repeats - self.runs) as f64 / self.repeats as f64;
+        let stays = goes_on as f64 / known as f64;
         let starts = self.runs as f64 / others as f64;
         let correlation = (stays - starts).clamp(0.0, 0.999);
         (1.0 + correlation) / (1.0 - correlation)
@@ -101,7 +119,8 @@ pub struct Stale {
 /// `N` values has at most the probability `N s c^(L-1)`, with `s` the share at which runs start and `c` that
 /// at which they go on in the reference, both at the upper end of their 95 % intervals. The p-value is twice
 /// the smaller of the two. It matters if the share reaches the `floor` or if the longest run covers a tenth
-/// of the values and is longer than twice the reference's longest. Fails without a pair of values on a side.
+/// of the values and is longer than twice the reference's longest, which says nothing where all runs of the reference are whole
+/// sequences. Fails without a pair of values on a side.
 ///
 /// ```
 /// use steersman_stats::quality::{Floor, Repeats, stale};
@@ -130,9 +149,10 @@ pub fn stale(reference: &Repeats, current: &Repeats, floor: Floor) -> Result<Sta
         p_value: thin.p_value,
         matters: full.matters,
     };
-    let of_run = run_probability(reference, current)?;
-    let long =
-        current.longest as f64 >= LONG_RUN * current.pairs as f64 && current.longest > 2 * reference.longest;
+    let of_run = run_probability(reference, current.pairs, current.longest)?;
+    let long = !reference.endless()
+        && current.longest as f64 >= LONG_RUN * current.pairs as f64
+        && current.longest > 2 * reference.longest;
     Ok(Stale {
         repeats,
         longest: current.longest,
@@ -142,17 +162,47 @@ pub fn stale(reference: &Repeats, current: &Repeats, floor: Floor) -> Result<Sta
     })
 }
 
-/// At most the probability of a run as long as the current longest.
-fn run_probability(reference: &Repeats, current: &Repeats) -> Result<f64, StatsError> {
-    if current.longest == 0 {
+/// Whether a column that has one value in each window holds it for longer than the reference's windows do.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// How likely it is that a window is the end of such a run if nothing changed. Windows of one run say the same thing:
+    /// these p-values must not be multiplied.
+    pub p_value: f64,
+    /// Whether the run is longer than twice the reference's longest.
+    pub matters: bool,
+}
+
+/// Compares a run of windows that hold one value with those of the reference: `repeats` windows in a row had the value of
+/// the one before them. Runs are those of the two-state chain of [`stale`], so `P <= s c^(repeats - 1)`. Fails without a
+/// pair of windows in the reference.
+///
+/// ```
+/// use steersman_stats::quality::{Repeats, held};
+/// // A rate of the day that was another on each of forty days.
+/// let usual = Repeats::of((0..40).map(Some));
+/// let check = held(&usual, 5).unwrap();
+/// // 0 of 39 may be 9 % (Wilson): 0.08967^5.
+/// assert!(check.matters && (check.p_value - 5.798e-6).abs() < 1e-8);
+/// ```
+pub fn held(reference: &Repeats, repeats: u64) -> Result<Held, StatsError> {
+    reference.valid()?;
+    Ok(Held {
+        p_value: run_probability(reference, 1, repeats)?.max(f64::MIN_POSITIVE),
+        matters: repeats > 2 * reference.longest,
+    })
+}
+
+/// At most the probability that among so many pairs of values there is a run of so many repeats.
+fn run_probability(reference: &Repeats, pairs: u64, longest: u64) -> Result<f64, StatsError> {
+    if longest == 0 {
         return Ok(1.0);
     }
     let repeat = wilson(reference.repeats, reference.pairs)?.high;
     let starts = wilson(reference.runs, reference.pairs)?.high;
-    let goes_on = match reference.repeats {
-        0 => repeat,
-        repeats => wilson(repeats - reference.runs, repeats)?.high,
+    let goes_on = match reference.going_on() {
+        (_, 0) => repeat,
+        (goes_on, known) => wilson(goes_on, known)?.high,
     };
-    let log = (current.pairs as f64 * starts).ln() + (current.longest - 1) as f64 * goes_on.ln();
+    let log = (pairs as f64 * starts).ln() + (longest - 1) as f64 * goes_on.ln();
     Ok(log.exp().min(1.0))
 }

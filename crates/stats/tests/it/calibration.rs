@@ -315,7 +315,7 @@ fn the_joint_detector_keeps_its_budget_under_dependence_and_finds_what_lasts() {
                 .map(|column| {
                     let u = if dependent { common } else { random.uniform() };
                     let p_value = if column == 4 { u.powf(changed) } else { u }.clamp(1e-12, 1.0);
-                    vec![AspectEvidence { p_value, matters: true }]
+                    vec![AspectEvidence::of_window(p_value, true)]
                 })
                 .collect();
             let verdict = detector.observe(&evidence).unwrap();

@@ -103,6 +103,19 @@ fn bursts_of_repeats_are_no_alarm_where_they_are_usual() {
 }
 
 #[test]
+fn a_value_that_whole_windows_have_is_not_stale_because_windows_are_longer() {
+    let mut reference = Repeats::default();
+    (0..40).for_each(|day| reference.merge(&Repeats::of([Some(day); 80])));
+    let check = stale(&reference, &Repeats::of([Some(7); 400]), Floor::default()).unwrap();
+    assert!(!check.matters && check.p_value == 1.0, "{check:?}");
+    // Where a value never lasts so long, it is.
+    let mut reference = Repeats::default();
+    (0..40).for_each(|day| reference.merge(&Repeats::of((0..80).map(|row| Some(80 * day + row / 8)))));
+    let check = stale(&reference, &Repeats::of([Some(7); 400]), Floor::default()).unwrap();
+    assert!(check.matters && check.p_value < 1e-9, "{check:?}");
+}
+
+#[test]
 fn a_frozen_sensor_is_found() {
     let mut random = Random(3);
     let reference = Repeats::of(series(&mut random, 5_000, 0.05, 0.9));
@@ -113,7 +126,7 @@ fn a_frozen_sensor_is_found() {
     // NaN is not the same as NaN, and a single value is no pair.
     assert_eq!(Repeats::of([Some(f64::NAN), Some(f64::NAN)]).repeats, 0);
     assert!(stale(&reference, &Repeats::of([Some(1.0)]), Floor::default()).is_err());
-    let broken = Repeats { pairs: 3, repeats: 4, runs: 1, longest: 1 };
+    let broken = Repeats { pairs: 3, repeats: 4, runs: 1, longest: 1, cut: 0 };
     assert!(stale(&broken, &reference, Floor::default()).is_err());
 }
 

@@ -24,6 +24,7 @@ use crate::monitor::share;
 pub use arrivals::Arrivals;
 use jiff::Timestamp;
 use rate::Rate;
+pub(crate) use rate::{odds, ordinary_rate};
 use serde::{Deserialize, Serialize};
 use series::{End, Kind, Said, Series, Settling};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

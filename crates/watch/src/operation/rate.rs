@@ -52,24 +52,14 @@ impl Rate {
 
     /// The highest rate that is ordinary.
     pub(super) fn limit(&self) -> f64 {
-        let sum = self.past.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        let common = wilson(sum.0, sum.1).map_or(0.0, |rate| rate.high);
-        let mut lows: Vec<f64> =
-            self.past.iter().filter_map(|&(failed, calls)| Some(wilson(failed, calls).ok()?.low)).collect();
-        lows.sort_by(|a, b| b.total_cmp(a));
-        let second = lows.get(1).copied().unwrap_or(0.0);
-        // A hundred calls without a failure are compatible with 3 %; that is no reason to call 3 % ordinary.
-        let common = if sum.0 as f64 > ORDINARY_RATE * sum.1 as f64 { common } else { 0.0 };
-        ORDINARY_RATE.max(common).max(second).min(LARGEST_RATE)
+        ordinary_rate(self.past.iter().copied())
     }
 
     /// Takes the calls of a step in; whether the alarm has gone off, now or before.
     pub(super) fn observe(&mut self, failed: u64, calls: u64, points_per_false_alarm: f64) -> bool {
         let limit = self.limit();
-        for (detector, factor) in self.detectors.iter_mut().zip(HIGHER) {
-            let rate = (factor * limit).min(0.99);
-            let (failed, rest) = (failed as f64, calls.saturating_sub(failed) as f64);
-            detector.observe(failed * (rate / limit).ln() + rest * ((1.0 - rate) / (1.0 - limit)).ln());
+        for (detector, log_odds) in self.detectors.iter_mut().zip(odds(failed, calls, limit)) {
+            detector.observe(log_odds);
         }
         self.changed |= self.log_m() >= points_per_false_alarm.ln();
         self.changed
@@ -109,4 +99,26 @@ impl Rate {
         *self = Self { past: std::mem::take(&mut self.past), ..Self::new() };
         Some(end)
     }
+}
+
+/// The highest rate that is ordinary after windows of so many failed calls and calls.
+pub(crate) fn ordinary_rate(past: impl Iterator<Item = (u64, u64)> + Clone) -> f64 {
+    let sum = past.clone().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    let common = wilson(sum.0, sum.1).map_or(0.0, |rate| rate.high);
+    let mut lows: Vec<f64> =
+        past.filter_map(|(failed, calls)| Some(wilson(failed, calls).ok()?.low)).collect();
+    lows.sort_by(|a, b| b.total_cmp(a));
+    let second = lows.get(1).copied().unwrap_or(0.0);
+    // A hundred calls without a failure are compatible with 3 %; that is no reason to call 3 % ordinary.
+    let common = if sum.0 as f64 > ORDINARY_RATE * sum.1 as f64 { common } else { 0.0 };
+    ORDINARY_RATE.max(common).max(second).min(LARGEST_RATE)
+}
+
+/// The logarithms of the likelihood ratios of each of the higher rates against an ordinary one.
+pub(crate) fn odds(failed: u64, calls: u64, ordinary: f64) -> [f64; 3] {
+    let (failed, rest) = (failed as f64, calls.saturating_sub(failed) as f64);
+    HIGHER.map(|factor| {
+        let rate = (factor * ordinary).min(0.99);
+        failed * (rate / ordinary).ln() + rest * ((1.0 - rate) / (1.0 - ordinary)).ln()
+    })
 }

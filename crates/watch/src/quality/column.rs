@@ -3,17 +3,18 @@
 //! Where rows are also compared with rows, the larger of the two p-values counts: rows of one day are alike, which only
 //! windows know, and small windows say little, which only rows know.
 
-use super::usual::{codes, judge, longest_value, outside, range, undeclared, wide};
-use super::weigh;
+use super::usual::{judge, longest_value, outside, range, undeclared, wide};
+use super::{steady, weigh};
 use crate::measure::{Evidence, Finding, LEAST_ROWS, finding};
 use crate::reference::{Cells, ReferenceColumn};
+use std::cmp::Ordering;
 use steersman_domain::measurement::Reading;
 use steersman_domain::spec::QualitySection;
 use steersman_domain::{MonitorKind, Window};
-use steersman_stats::calibration::{Aspect, ColumnJudgement, Floors};
+use steersman_stats::calibration::{Aspect, AspectEvidence, ColumnJudgement, Floors};
 use steersman_stats::interval::wilson;
 use steersman_stats::profile::{ColumnProfile, NumericProfile};
-use steersman_stats::quality::{Floor, Repeats, constant, stale};
+use steersman_stats::quality::{Floor, Repeats, constant, held, stale};
 
 /// One column of one window, beside what was learnt.
 pub(crate) struct Seen<'a> {
@@ -21,6 +22,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) learnt: &'a ReferenceColumn,
     pub(crate) profile: &'a ColumnProfile,
     pub(crate) cells: &'a Cells,
+    /// A number for each value.
+    pub(crate) codes: &'a [Option<u64>],
     pub(crate) window: Window,
 }
 
@@ -36,8 +39,12 @@ impl Seen<'_> {
         let still = match strange.as_ref().is_some_and(|found| found.matters) {
             true => None,
             false => {
-                let codes = codes(self.cells);
-                self.constant(&codes).or_else(|| self.stale(&codes))
+                let within = self.constant().or_else(|| self.stale());
+                let rank =
+                    |found: &Finding| (!found.matters, found.measurement.details.get("p_value").copied());
+                let stands =
+                    |a: &Finding, b: &Finding| rank(a).partial_cmp(&rank(b)).unwrap_or(Ordering::Equal);
+                within.into_iter().chain(self.held()).min_by(stands)
             }
         };
         let findings = [gone, missing, strange, still].into_iter().flatten();
@@ -67,11 +74,8 @@ impl Seen<'_> {
         let aspect = judged?.aspects.iter().find(|(aspect, ..)| *aspect == Aspect::Missing);
         if let Some((_, judged, matters)) = aspect.filter(|_| now.rows() >= LEAST_ROWS) {
             found.measurement.ordinary = Some(range(judged));
-            weigh(
-                &mut found,
-                judged.p_value,
-                *matters && accepted.is_none_or(|accepted| share > accepted.share()),
-            );
+            let matters = *matters && accepted.is_none_or(|accepted| share > accepted.share());
+            weigh(&mut found, AspectEvidence::of_window(judged.p_value, matters));
         }
         Some(found)
     }
@@ -135,14 +139,14 @@ impl Seen<'_> {
         if let Some((value, judged)) = judge(usual.strange.as_ref(), hits, count) {
             found.measurement.ordinary = Some(range(&judged));
             let matters = Floors::default().window_matters(Aspect::Missing, &value, &judged, 0.0);
-            weigh(&mut found, judged.p_value, matters);
+            weigh(&mut found, AspectEvidence::of_window(judged.p_value, matters));
         }
         Some(found)
     }
 
     /// One value all window long, in a column that varies in the reference.
-    fn constant(&self, codes: &[Option<u64>]) -> Option<Finding> {
-        let usual = &self.learnt.quality;
+    fn constant(&self) -> Option<Finding> {
+        let (usual, codes) = (&self.learnt.quality, self.codes);
         let mut known = codes.iter().flatten();
         let first = known.next()?;
         let count = 1 + known.clone().count() as u64;
@@ -160,14 +164,15 @@ impl Seen<'_> {
         );
         found.measurement.ordinary = Some(range(&judged));
         let p_value = check.p_value.max(judged.p_value);
-        weigh(&mut found, p_value, judged.outside(value.value, Aspect::Missing));
+        let unusual = judged.outside(value.value, Aspect::Missing);
+        weigh(&mut found, AspectEvidence::of_window(p_value, unusual));
         Some(found)
     }
 
     /// The same value again and again.
-    fn stale(&self, codes: &[Option<u64>]) -> Option<Finding> {
+    fn stale(&self) -> Option<Finding> {
         let usual = &self.learnt.quality;
-        let own = Repeats::of(codes.iter().copied());
+        let own = Repeats::of(self.codes.iter().copied());
         let check = stale(&usual.repeats, &own, Floor::default()).ok().filter(|check| check.matters)?;
         let (share, longest) = usual.repeating.as_ref()?;
         let (value, of_share) = judge(Some(share), own.repeats, own.pairs)?;
@@ -188,7 +193,26 @@ impl Seen<'_> {
         let unusual =
             of_share.z > 0.0 && of_share.outside(value.value, Aspect::Missing) || run.value > of_run.high;
         let p_value = (2.0 * of_share.p_value.min(of_run.p_value)).min(1.0).max(check.p_value);
-        weigh(&mut found, p_value, unusual);
+        weigh(&mut found, AspectEvidence::of_window(p_value, unusual));
+        Some(found)
+    }
+
+    /// The same value window after window, in a column that has one value in each.
+    fn held(&self) -> Option<Finding> {
+        let usual = &self.learnt.quality;
+        let run = usual.held.after(steady(self.codes)?);
+        let check = held(&usual.holding, run.repeats).ok().filter(|check| check.matters)?;
+        let (windows, longest) = (run.repeats + 1, usual.holding.longest + 1);
+        let reading = Reading::of(windows as f64);
+        let mut found =
+            finding(MonitorKind::Stale, self.name, "windows_held", self.window, self.profile.rows(), reading);
+        let shown = self.value(run.row(self.codes)?);
+        found.measurement.explanation = format!(
+            "`{}` has been {shown} for {windows} windows in a row, in the reference the same value for {longest} at most",
+            self.name
+        );
+        found.measurement.ordinary = Some((1.0, longest as f64));
+        weigh(&mut found, AspectEvidence { p_value: check.p_value, matters: true, run: true });
         Some(found)
     }
 

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use steersman_domain::measurement::Reading;
 use steersman_domain::spec::{Portion, QualitySection};
 use steersman_domain::{MonitorKind, Period, Schema, Window};
+use steersman_stats::calibration::AspectEvidence;
 use steersman_stats::interval::wilson;
 use steersman_stats::quality::exceeds;
 
@@ -203,7 +204,7 @@ fn tested(mut found: Finding, hits: u64, count: u64, limit: Portion, words: Stri
     found.measurement.explanation = format!("{percent:.1} % {words}; up to {accepted} are accepted");
     let p_value = exceeds(hits, count, limit.share()).ok()?;
     if count >= LEAST_ROWS {
-        weigh(&mut found, p_value, share.value > limit.share());
+        weigh(&mut found, AspectEvidence::of_window(p_value, share.value > limit.share()));
     }
     Some(found)
 }

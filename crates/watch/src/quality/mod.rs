@@ -3,6 +3,7 @@
 //! - `usual`: what the reference's windows are like.
 //! - `column`: a window's values of one column: missing, strange (unseen categories, numbers far out of range), constant,
 //!   stale, or not there at all.
+//! - `held`: a value that whole windows hold, one after the other.
 //! - `intake`: what did not get into a window: records refused for a wrong type or an unknown column, records under an id
 //!   that is there already.
 //!
@@ -10,13 +11,15 @@
 //! from its own windows; what it cannot show, because it was let in, is tested against a share that is accepted.
 
 mod column;
+mod held;
 mod intake;
 mod usual;
 
 pub(crate) use column::Seen;
+pub(crate) use held::{Held, steady};
 pub use intake::{Fault, NotTaken};
 pub(crate) use intake::{Intake, Tally};
-pub(crate) use usual::{Usual, wide};
+pub(crate) use usual::{Usual, codes, wide};
 
 use crate::measure::{Evidence, Finding};
 use crate::reference::watched;
@@ -33,8 +36,8 @@ pub(crate) const MONITORS: [MonitorKind; 7] = [
     MonitorKind::Types,
     MonitorKind::Schema,
 ];
-/// So many tests are made of each column: strange values, constant, stale, types, schema.
-pub(crate) const TESTS: usize = 5;
+/// So many tests are made of each column: strange values, constant, stale, held, types, schema.
+pub(crate) const TESTS: usize = 6;
 
 /// What is weighed together: all columns, and under the empty name what belongs to no column.
 pub(crate) fn columns(schema: &Schema) -> Vec<String> {
@@ -42,8 +45,8 @@ pub(crate) fn columns(schema: &Schema) -> Vec<String> {
 }
 
 /// Sets what a finding weighs.
-fn weigh(found: &mut Finding, p_value: f64, matters: bool) {
-    found.matters = matters;
-    found.measurement.details.insert("p_value".to_owned(), p_value);
-    found.evidence = Evidence::Aspects(vec![AspectEvidence { p_value, matters }]);
+fn weigh(found: &mut Finding, evidence: AspectEvidence) {
+    found.matters = evidence.matters;
+    found.measurement.details.insert("p_value".to_owned(), evidence.p_value);
+    found.evidence = Evidence::Aspects(vec![evidence]);
 }

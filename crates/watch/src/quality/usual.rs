@@ -3,9 +3,10 @@
 //! A share (of strange values, of the most frequent value, of repeats) is forecast from the reference's windows as all shares
 //! are, by a Student law ([`Ordinary`]).
 
+use super::held::{Held, holding};
 use crate::measure::LEAST_ROWS;
 use crate::reference::Cells;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use steersman_domain::spec::ColumnQuality;
 use steersman_stats::calibration::{Aspect, ColumnWindow, Judgement, Ordinary, WindowValue};
 use steersman_stats::quality::Repeats;
@@ -28,15 +29,21 @@ pub(crate) struct Usual {
     pub(super) repeats: Repeats,
     /// The share of values that are the same as the one before, and the logarithm of the longest run.
     pub(super) repeating: Option<(Ordinary, Ordinary)>,
+    /// How often a window holds the value of the one before.
+    pub(super) holding: Repeats,
+    /// What the last windows held.
+    pub(crate) held: Held,
 }
 
 impl Usual {
-    /// Learns from all values, and from the windows that they fall into.
+    /// Learns from all values, and from the windows that they fall into. `pieces` of a reference that has too few windows
+    /// do not say what whole windows hold.
     pub(crate) fn learn(
         cells: &Cells,
         windows: &[ColumnWindow],
         rows: &[(usize, Vec<usize>)],
         rules: Option<&ColumnQuality>,
+        pieces: bool,
     ) -> Self {
         let rules = rules.cloned().unwrap_or_default();
         let strange = match cells {
@@ -55,6 +62,7 @@ impl Usual {
         let own = |rows: &Vec<usize>| rows.iter().map(|&row| codes.get(row).copied().flatten()).collect();
         let sequences: Vec<Vec<Option<u64>>> = rows.iter().map(|(_, rows)| own(rows)).collect();
         let tops: Vec<(u64, u64)> = sequences.iter().map(|sequence| most_frequent(sequence)).collect();
+        let holding = if pieces { Repeats::default() } else { holding(sequences.iter()) };
         let runs: Vec<Repeats> = sequences.into_iter().map(Repeats::of).collect();
         let mut repeats = Repeats::default();
         runs.iter().for_each(|own| repeats.merge(own));
@@ -68,6 +76,8 @@ impl Usual {
             top_rows: most_frequent(&codes),
             repeats,
             repeating,
+            holding,
+            held: Held::default(),
         }
     }
 }
@@ -143,8 +153,8 @@ fn beyond_others(values: &[Option<f64>], windows: &[(usize, Vec<usize>)]) -> Vec
     windows.iter().enumerate().map(of).collect()
 }
 
-/// A number for each value, the same for equal ones.
-pub(super) fn codes(cells: &Cells) -> Vec<Option<u64>> {
+/// A number for each value, the same for equal ones, in whatever window (FNV-1a of a text).
+pub(crate) fn codes(cells: &Cells) -> Vec<Option<u64>> {
     match cells {
         // Adding 0 makes the two zeros one.
         Cells::Numbers(values) => values
@@ -152,12 +162,12 @@ pub(super) fn codes(cells: &Cells) -> Vec<Option<u64>> {
             .map(|value| value.filter(|value| value.is_finite()).map(|value| (value + 0.0).to_bits()))
             .collect(),
         Cells::Texts(values) => {
-            let mut known: HashMap<&str, u64> = HashMap::new();
-            let coded = values.iter().map(|value| {
-                let next = known.len() as u64;
-                Some(*known.entry(value.as_deref()?).or_insert(next))
-            });
-            coded.collect()
+            let code = |text: &str| {
+                text.bytes().fold(0xcbf2_9ce4_8422_2325, |code: u64, byte| {
+                    (code ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+                })
+            };
+            values.iter().map(|value| value.as_deref().map(code)).collect()
         }
     }
 }

@@ -1,31 +1,42 @@
 //! Segments: named slices of a model's records, each with monitors of its own.
 //!
 //! A change that hits one airport in ten moves the average by a tenth of it, and drowns in what is ordinary for all
-//! airports together. So each value of a declared column is measured by itself: performance, drift and missing values,
-//! against its own rows of the reference and its own loss at the champion's evaluation.
+//! airports together. So each value of a declared column has monitors of its own, the same as all records have
+//! ([`crate::monitors`]), against its own rows of the reference and its own loss at the champion's evaluation; and its operation
+//! is watched beside that of all records. How all features hang together is asked of all records only.
 //!
-//! *One budget.* Of what performance and the columns may spend, all records keep one half; the other half is divided
-//! evenly between the declared columns, and each column's part between its segments ([`steersman_stats::segment::share`]).
-//! The parts sum to the whole, so the budget holds for all together, however they depend on each other. A model without
-//! segments keeps everything.
+//! *One budget.* All records keep one half of what may be spent; the other half is divided evenly between the declared columns,
+//! and each column's part between its segments ([`steersman_stats::segment::share`]). Each of them divides what it has among its
+//! monitors. The parts sum to the whole, so the budget holds for all together, however they depend on each other. A model
+//! without segments keeps everything.
 //!
-//! *No false quiet.* A segment with too few records in a window is not computable there; its open signals stay open.
+//! *No false quiet.* A segment with too few records in a window is not computable there; its open signals stay open. Values with
+//! too few rows in the reference are named as not watched.
+//!
+//! - `memory`: what monitors remember. - `close`: a window before its labels. - `operation`: traffic, failed calls, latency, cost.
+//! - `performance`: a window with its labels. - `thin`: values that are no segment. - `weak`: segments that nobody declared.
 
+mod close;
 mod memory;
+mod operation;
 mod performance;
+pub(crate) mod thin;
 mod weak;
 
-pub(crate) use memory::{SegmentMemory, Turn, behind, catch_up, close, follow};
+pub(crate) use close::{Closed, close};
+pub(crate) use memory::{Memories, behind, catch_up, follow};
 pub(crate) use performance::weigh_performance;
 pub(crate) use weak::weakest;
 
+use crate::measure::LossLimit;
 use crate::reference::{ReferenceProfile, range};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use steersman_domain::measurement::segment_name;
 use steersman_domain::schema::ColumnKind;
 use steersman_domain::spec::SEGMENT_VALUES;
-use steersman_domain::{ModelSpec, MonitorKind, Problem, Schema, Window};
+use steersman_domain::{Fact, Measurement, ModelName, ModelSpec, Problem, Schema, Version, Window};
+use steersman_ledger::state::ModelState;
 use steersman_records::Table;
 use steersman_records::reference::Reference;
 
@@ -161,29 +172,66 @@ fn shares(windows: &[Option<Window>], holds: impl Fn(usize) -> bool) -> Option<(
     range(&shares)
 }
 
-/// The records of each segment.
-fn split(segments: &[Segment], table: &Table) -> Result<Vec<Table>, Problem> {
-    let mut tables = Vec::with_capacity(segments.len());
+/// Which rows are of each segment.
+fn members(segments: &[Segment], table: &Table) -> Vec<Vec<bool>> {
+    let mut members = Vec::with_capacity(segments.len());
     for own in segments.chunk_by(|a, b| a.column == b.column) {
         let Some(first) = own.first() else { continue };
         let texts = table.texts(&first.column);
-        for segment in own {
-            tables.push(table.filter(|row| segment.values.hold(texts[row].as_deref()))?);
-        }
+        let of = |segment: &Segment| texts.iter().map(|text| segment.values.hold(text.as_deref())).collect();
+        members.extend(own.iter().map(of));
     }
-    Ok(tables)
+    members
 }
 
-/// What of a monitor's part of the budget all records keep, and what each segment gets. Only what is watched within segments
-/// is divided.
-pub(crate) fn divide(alpha: f64, monitor: MonitorKind, segments: &[Segment]) -> (f64, Vec<f64>) {
-    let divided = matches!(monitor, MonitorKind::Performance | MonitorKind::Drift | MonitorKind::Missing);
+/// The records of each segment.
+fn split(table: &Table, members: &[Vec<bool>]) -> Result<Vec<Table>, Problem> {
+    members.iter().map(|own| table.filter(|row| own.get(row).copied().unwrap_or(false))).collect()
+}
+
+/// What of a budget all records keep, and what each segment gets.
+pub(crate) fn divide(budget: f64, segments: &[Segment]) -> (f64, Vec<f64>) {
     let columns: Vec<usize> = segments.chunk_by(|a, b| a.column == b.column).map(<[Segment]>::len).collect();
-    match steersman_stats::segment::share(alpha, &columns) {
-        Ok(shares) if divided => {
+    match steersman_stats::segment::share(budget, &columns) {
+        Ok(shares) => {
             let each = shares.segments.iter().zip(&columns);
             (shares.whole, each.flat_map(|(share, count)| std::iter::repeat_n(*share, *count)).collect())
         }
-        _ => (alpha, vec![0.0; segments.len()]),
+        Err(_) => (budget, vec![0.0; segments.len()]),
+    }
+}
+
+/// Whose window is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn<'a> {
+    pub(crate) name: &'a ModelName,
+    pub(crate) model: &'a ModelState,
+    pub(crate) segments: &'a [Segment],
+    /// The limit of the loss of all records.
+    pub(crate) limit: Option<LossLimit>,
+    pub(crate) window: Window,
+    pub(crate) revision: u32,
+}
+
+impl Turn<'_> {
+    fn champion(&self) -> Option<Version> {
+        self.model.champion()
+    }
+
+    /// What each segment may spend in a window.
+    fn budgets(&self) -> Vec<f64> {
+        let watch = &self.model.spec.watch;
+        divide(watch.false_alarms.alpha(watch.window), self.segments).1
+    }
+}
+
+/// What is to be written about segments.
+pub(crate) type Told = (Vec<Measurement>, Vec<Fact>);
+
+/// Says in a measurement which segment it is about.
+fn label(measurement: &mut Measurement, segment: &Segment) {
+    measurement.segment = Some(segment.name.clone());
+    if !measurement.explanation.is_empty() {
+        measurement.explanation = format!("where {}: {}", segment.name, measurement.explanation);
     }
 }

@@ -289,7 +289,7 @@ impl Together {
             true => format!("the features no longer hang together as they did: {}", counting.join("; ")),
             false => statistics.get(&Statistic::Classifier).map_or(String::new(), |own| own.words.clone()),
         };
-        let evidence = |own: &Found| AspectEvidence { p_value: own.judged.p_value, matters: own.matters };
+        let evidence = |own: &Found| AspectEvidence::of_window(own.judged.p_value, own.matters);
         found.evidence = Evidence::Aspects(statistics.values().map(evidence).collect());
     }
 

@@ -18,7 +18,8 @@ fn uniform(day: i64, row: i64, column: u64) -> f64 {
 }
 
 /// Columns that are hard to tell from faulty ones: `x` any number, `flag` nearly always 1, `rain` 0 on most days, `held` the
-/// same for ten records and more, `week` the same all day, `who` a person of whom new ones come every day.
+/// same for ten records and more, `week` the same all day, `rate` another number every day, `who` a person of whom new ones
+/// come every day.
 fn features(seed: i64, day: i64, row: i64) -> Row {
     let own = |column: u64| uniform(day + 1_000 * seed, row, column);
     let of_day = |column: u64| uniform(day + 1_000 * seed, 1_000, column);
@@ -30,6 +31,7 @@ fn features(seed: i64, day: i64, row: i64) -> Row {
         ("flag", Value::from(f64::from(u8::from(own(2) < 0.985)))),
         ("rain", Value::from(rain)),
         ("held", Value::from((uniform(day + 1_000 * seed, since, 6) * 20.0).floor())),
+        ("rate", Value::from(of_day(8))),
         ("week", Value::from(["mo", "tu", "we", "th", "fr", "sa", "su"][(day % 7) as usize])),
         ("who", Value::from(format!("p{person}").as_str())),
     ]
@@ -38,11 +40,11 @@ fn features(seed: i64, day: i64, row: i64) -> Row {
 }
 
 fn world(seed: i64) -> World {
-    let mut text = "ts,x,flag,rain,held,week,who,score,y\n".to_owned();
+    let mut text = "ts,x,flag,rain,held,rate,week,who,score,y\n".to_owned();
     for (day, row) in (0..40).flat_map(|day| (0..80).map(move |row| (day, row))) {
         let own = features(seed, day, row);
         let cell = |name: &str| own[name].category().unwrap_or_default();
-        let cells: Vec<String> = ["x", "flag", "rain", "held", "week", "who"].map(cell).into();
+        let cells: Vec<String> = ["x", "flag", "rain", "held", "rate", "week", "who"].map(cell).into();
         let score = uniform(day + 1_000 * seed, row, 7);
         text.push_str(&format!(
             "{},{},{score},{}\n",
@@ -240,6 +242,46 @@ async fn a_column_that_is_gone_is_said_once_and_until_it_is_back() {
     assert_eq!((only.measurement.monitor, only.measurement.window.start), (MonitorKind::Schema, at(45, 0)));
     assert_eq!(only.explanation, "none of 80 records carries `x` any more");
     assert!(only.cleared.is_some());
+}
+
+#[tokio::test]
+async fn a_rate_of_the_day_that_is_not_renewed_is_found_within_a_week_though_every_day_looks_ordinary() {
+    let world = world(0);
+    let mut open = world.open().await;
+    for day in 41..60 {
+        send(&open, 0, day, 0..80, |_, row| {
+            if (45..55).contains(&day) {
+                drop(row.insert("rate".to_owned(), 0.4.into()));
+            }
+        });
+        open.tick(at(day + 1, 7_200)).await;
+        if day == 48 {
+            open.store.close().await;
+            drop(open);
+            open = world.open().await;
+        }
+    }
+    let [only] = open.state.models[&name()].signals.as_slice() else {
+        panic!("{:#?}", open.state.models[&name()].signals)
+    };
+    assert_eq!((only.measurement.monitor, only.measurement.column.as_str()), (MonitorKind::Stale, "rate"));
+    let words = "`rate` has been 0.4 for 6 windows in a row, in the reference the same value for 1 at most";
+    assert_eq!((only.measurement.window.start, only.explanation.as_str()), (at(50, 0), words));
+    assert!(only.cleared.is_some());
+}
+
+#[tokio::test]
+async fn columns_that_are_the_same_all_day_by_nature_are_not_stale_because_days_have_more_records() {
+    let world = world(0);
+    let mut open = world.open().await;
+    for day in 41..65 {
+        send(&open, 0, day, 0..if day < 45 { 80 } else { 400 }, |_, _| {});
+        open.tick(at(day + 1, 7_200)).await;
+    }
+    for monitor in [MonitorKind::Constant, MonitorKind::Stale] {
+        let own = raised(&open, monitor);
+        assert!(own.is_empty(), "{own:#?}");
+    }
 }
 
 #[tokio::test]
