@@ -10,11 +10,11 @@ const NORMAL_FROM: f64 = 30.0;
 /// SplitMix64 (Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014): eight bytes of state,
 /// small and well mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// A stream of its own for each seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -28,7 +28,7 @@ impl Random {
     }
 
     /// A number in `[0, 1)`, a multiple of `2^-53`.
-    pub(crate) fn uniform(&mut self) -> f64 {
+    pub fn uniform(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
@@ -57,7 +57,7 @@ impl Random {
 
     /// A count with this mean: by multiplication of uniform numbers (Knuth), or the rounded normal law where that is as
     /// good (Box and Muller).
-    pub(crate) fn poisson(&mut self, mean: f64) -> f64 {
+    pub fn poisson(&mut self, mean: f64) -> f64 {
         if mean >= NORMAL_FROM {
             let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
             let normal = radius * (TAU * self.uniform()).cos();
@@ -74,7 +74,7 @@ impl Random {
 
     /// How many of `trials` succeed that each do so with probability `share`: inversion, searched outwards from the mode,
     /// so that it takes about as many steps as the standard deviation is large.
-    pub(crate) fn binomial(&mut self, trials: u64, share: f64) -> u64 {
+    pub fn binomial(&mut self, trials: u64, share: f64) -> u64 {
         if trials == 0 || share <= 0.0 {
             return 0;
         }

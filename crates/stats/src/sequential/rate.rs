@@ -1,0 +1,63 @@
+//! Is a rate of failures below, or above, a limit?
+
+use super::mean_of_logs;
+use serde::{Deserialize, Serialize};
+
+/// Shares of the limit at which a lower rate is looked for.
+const LOWER_RATES: [f64; 3] = [0.5, 0.25, 0.1];
+/// Multiples of the limit at which a higher rate is looked for; rates stay below 1.
+const HIGHER_RATES: [f64; 3] = [2.0, 5.0, 20.0];
+
+/// Evidence that a rate of failures is below (or above) a limit: the mixture of likelihood ratios against lower (or
+/// higher) rates. A function of two counts.
+///
+/// ```
+/// use steersman_stats::sequential::RateProcess;
+/// let mut process = RateProcess::below(0.01);
+/// process.add(1_000, 0);
+/// assert!(process.log_e() > 20f64.ln());
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RateProcess {
+    limit: f64,
+    rates: [f64; 3],
+    failures: u64,
+    count: u64,
+}
+
+impl RateProcess {
+    /// Evidence against "failures have a rate of at least `limit`".
+    pub fn below(limit: f64) -> Self {
+        Self { limit, rates: LOWER_RATES.map(|share| share * limit), failures: 0, count: 0 }
+    }
+
+    /// Evidence against "failures have a rate of at most `limit`".
+    pub fn above(limit: f64) -> Self {
+        Self { limit, rates: HIGHER_RATES.map(|factor| (factor * limit).min(0.99)), failures: 0, count: 0 }
+    }
+
+    /// So many trials, of which so many failed.
+    pub fn add(&mut self, count: u64, failures: u64) {
+        self.count += count;
+        self.failures += failures;
+    }
+
+    /// Takes one trial in.
+    pub fn observe(&mut self, failed: bool) {
+        self.add(1, u64::from(failed));
+    }
+
+    /// Trials and failures.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.count, self.failures)
+    }
+
+    /// The evidence.
+    pub fn log_e(&self) -> f64 {
+        let (failures, successes) = (self.failures as f64, (self.count - self.failures) as f64);
+        let logs = self.rates.map(|rate| {
+            failures * (rate / self.limit).ln() + successes * ((1.0 - rate) / (1.0 - self.limit)).ln()
+        });
+        mean_of_logs(&logs)
+    }
+}
