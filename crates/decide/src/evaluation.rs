@@ -1,12 +1,13 @@
 //! Candidate against champion on labelled records that neither was trained on, and the gate that follows.
 
+use crate::judge::estimate::loss_table;
 use crate::judge::loss;
 use std::collections::BTreeMap;
-use steersman_domain::fact::{Estimate, Evaluation};
+use steersman_domain::fact::{Estimate, Evaluation, ExpectedLosses};
 use steersman_domain::measurement::segment_name;
 use steersman_domain::oip::Row;
 use steersman_domain::spec::{Metric, ModelSpec, SEGMENT_VALUES};
-use steersman_domain::{Problem, Task, Value};
+use steersman_domain::{Problem, Task, Value, Version};
 use steersman_stats::interval::{Interval, mean_interval};
 use steersman_stats::metric;
 
@@ -49,6 +50,7 @@ pub fn compare(spec: &ModelSpec, scored: &[Scored]) -> Result<Evaluation, Proble
         loss: estimate(mean_interval(&losses))?,
         difference: differences.map(|differences| estimate(mean_interval(&differences))).transpose()?,
         segments: BTreeMap::new(),
+        expected: None,
     })
 }
 
@@ -72,6 +74,23 @@ pub fn within_segments(spec: &ModelSpec, scored: &[Scored], rows: &[&Row]) -> BT
         }
     }
     found
+}
+
+/// What losses are to be expected of both versions' outputs where labels are missing; none without a champion.
+pub fn expected_losses(spec: &ModelSpec, scored: &[Scored], against: Version) -> Option<ExpectedLosses> {
+    let loss_of = |output: f64, label: f64| loss(spec.model.task, output, label);
+    let both: Vec<(f64, f64, f64)> =
+        scored.iter().filter_map(|row| Some((row.champion?, row.candidate, row.label))).collect();
+    let table =
+        |of: &dyn Fn(&(f64, f64, f64)) -> (f64, f64)| loss_table(&both.iter().map(of).collect::<Vec<_>>());
+    Some(ExpectedLosses {
+        against,
+        candidate: table(&|&(_, candidate, label)| (candidate, loss_of(candidate, label)))?,
+        champion: table(&|&(champion, _, label)| (champion, loss_of(champion, label)))?,
+        between: table(&|&(champion, candidate, label)| {
+            (candidate - champion, loss_of(candidate, label) - loss_of(champion, label))
+        })?,
+    })
 }
 
 /// The spec's metric of `outputs` against `labels`.

@@ -458,7 +458,7 @@ pub struct RolloutSection {
     pub harm: f64,
     /// How many times as many bad events as the champion's a candidate may have and still count as safe.
     pub margin: f64,
-    /// The same, in stages that give the candidate at most 5 % of the requests.
+    /// The same, if it is more, in stages that give the candidate at most 5 % of the requests.
     pub early_margin: f64,
     /// How many times the champion's mean loss a candidate may have on the same requests and still count as safe.
     pub loss_margin: f64,

@@ -197,10 +197,10 @@ pub(super) fn check(rollout: &RolloutSection) -> Result<(), Problem> {
     if !(rollout.harm >= 1.0 && rollout.harm < rollout.margin) {
         return wrong("harm", "not at least 1 and below `margin`", "1.0: any harm that can be proven");
     }
-    if !(rollout.early_margin >= rollout.margin && rollout.early_margin <= 10.0) {
+    if !(rollout.early_margin > 1.0 && rollout.early_margin <= 10.0) {
         return wrong(
             "early_margin",
-            "not between `margin` and 10",
+            "not above 1 and at most 10",
             "2.0: half the proof, for a few requests",
         );
     }
@@ -252,6 +252,12 @@ fn check_stages(rollout: &RolloutSection) -> Result<(), Problem> {
     if steps.windows(2).any(|pair| pair[0].rank() >= pair[1].rank()) {
         return wrong("does not rise from stage to stage", "for example shadow 1d, 5%, 25%, 100%");
     }
+    if before.is_empty() {
+        return wrong(
+            "has no stage before `100%`",
+            "a step in which it is judged, or at least `preview 10m`",
+        );
+    }
     let exposed = before.iter().any(|stage| stage.weight() > 0.0);
     match rollout.strategy {
         Strategy::Shadow if exposed => wrong(
@@ -260,9 +266,6 @@ fn check_stages(rollout: &RolloutSection) -> Result<(), Problem> {
         ),
         Strategy::BlueGreen if exposed => {
             wrong("splits requests, where all move at once", "`preview 10m`, `100%`; or take `canary`")
-        }
-        Strategy::Shadow | Strategy::ChampionChallenger | Strategy::Ab if before.is_empty() => {
-            wrong("has no stage in which to judge", "the candidate must win before it gets everything")
         }
         Strategy::Ab if !exposed => {
             wrong("splits no requests", "`50% 7d`, `100%`; or take `champion_challenger`")
