@@ -81,15 +81,18 @@ pub fn expected_losses(spec: &ModelSpec, scored: &[Scored], against: Version) ->
     let loss_of = |output: f64, label: f64| loss(spec.model.task, output, label);
     let both: Vec<(f64, f64, f64)> =
         scored.iter().filter_map(|row| Some((row.champion?, row.candidate, row.label))).collect();
-    let table =
-        |of: &dyn Fn(&(f64, f64, f64)) -> (f64, f64)| loss_table(&both.iter().map(of).collect::<Vec<_>>());
+    let pairs = |of: fn(f64, f64, f64, f64) -> (f64, f64)| {
+        let losses = both.iter().map(|&(champion, candidate, label)| {
+            let (own, other) = (loss_of(candidate, label), loss_of(champion, label));
+            of(candidate, champion, own, other)
+        });
+        loss_table(&losses.collect::<Vec<_>>())
+    };
     Some(ExpectedLosses {
         against,
-        candidate: table(&|&(_, candidate, label)| (candidate, loss_of(candidate, label)))?,
-        champion: table(&|&(champion, _, label)| (champion, loss_of(champion, label)))?,
-        between: table(&|&(champion, candidate, label)| {
-            (candidate - champion, loss_of(candidate, label) - loss_of(champion, label))
-        })?,
+        candidate: pairs(|candidate, _, own, _| (candidate, own))?,
+        champion: pairs(|_, champion, _, other| (champion, other))?,
+        between: pairs(|candidate, champion, own, other| (candidate - champion, own - other))?,
     })
 }
 

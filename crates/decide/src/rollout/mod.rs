@@ -263,20 +263,13 @@ fn go_on(about: &About<'_>, rollout: &RolloutState, stage: &StageState, intents:
     if rollout.paused().is_some() {
         return;
     }
-    if let Some(allowed) = skip(about, rollout, stage, intents) {
-        return match allowed {
-            Some((cause, why)) => {
-                advance(
-                    about,
-                    rollout,
-                    stage,
-                    vec![stage.seq, cause],
-                    format!("a person went on without proof: {why}"),
-                    intents,
-                );
-            }
-            None => {}
-        };
+    match skip(about, rollout, stage, intents) {
+        Skip::NotWanted => {}
+        Skip::Waits => return,
+        Skip::Allowed { cause, reason } => {
+            let reason = format!("a person went on without proof: {reason}");
+            return advance(about, rollout, stage, vec![stage.seq, cause], reason, intents);
+        }
     }
     if !standing.stage.judged() && !stands_ready(about.model, rollout) {
         return;
@@ -325,32 +318,35 @@ fn standing(about: &About<'_>, rollout: &RolloutState, stage: &StageState) -> Op
     })
 }
 
-/// A person wants to go on without proof. `None`: nobody does; `Some(None)`: somebody else must agree first.
-fn skip(
-    about: &About<'_>,
-    rollout: &RolloutState,
-    stage: &StageState,
-    intents: &mut Vec<Intent>,
-) -> Option<Option<(u64, String)>> {
-    let wanted = rollout.command(RolloutCommand::Skip).filter(|skip| skip.seq > stage.seq)?;
+/// Whether a person wants to go on without proof.
+enum Skip {
+    /// Nobody does, or it was not allowed.
+    NotWanted,
+    /// Somebody must agree first.
+    Waits,
+    /// It may be, because of this fact.
+    Allowed { cause: u64, reason: String },
+}
+
+/// Where people must agree to rollouts, they must agree to this too.
+fn skip(about: &About<'_>, rollout: &RolloutState, stage: &StageState, intents: &mut Vec<Intent>) -> Skip {
+    let Some(wanted) = rollout.command(RolloutCommand::Skip).filter(|skip| skip.seq > stage.seq) else {
+        return Skip::NotWanted;
+    };
+    let reason = wanted.reason.clone();
     if about.model.spec.rollout.approval == Approval::None {
-        return Some(Some((wanted.seq, wanted.reason.clone())));
+        return Skip::Allowed { cause: wanted.seq, reason };
     }
-    match asked_since(rollout, ApprovalStep::Skip, wanted.seq) {
-        Some(asked) => match &asked.answer {
-            Some(answer) if answer.approved => Some(Some((answer.seq, wanted.reason.clone()))),
-            // A no leaves the rollout where it is.
-            Some(_) => None,
-            None => Some(None),
-        },
-        None => {
-            let question = format!(
-                "may {} go on without proof? {} wants it: {}",
-                rollout.candidate, wanted.by, wanted.reason
-            );
-            intents.extend(ask(about, rollout, ApprovalStep::Skip, question, vec![wanted.seq]));
-            Some(None)
-        }
+    let Some(asked) = asked_since(rollout, ApprovalStep::Skip, wanted.seq) else {
+        let (candidate, by) = (rollout.candidate, &wanted.by);
+        let question = format!("may {candidate} go on without proof? {by} wants it: {reason}");
+        intents.extend(ask(about, rollout, ApprovalStep::Skip, question, vec![wanted.seq]));
+        return Skip::Waits;
+    };
+    match &asked.answer {
+        None => Skip::Waits,
+        Some(answer) if answer.approved => Skip::Allowed { cause: answer.seq, reason },
+        Some(_) => Skip::NotWanted,
     }
 }
 
