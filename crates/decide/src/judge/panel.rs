@@ -71,7 +71,11 @@ impl Panel {
         let shown = |guardrail| {
             let of =
                 before?.guardrails.iter().find(|of| of.guardrail == guardrail && of.subject.is_empty())?;
-            (of.champion_trials > 0).then(|| of.champion_events as f64 / of.champion_trials as f64)
+            // Few trials leave room: two standard errors, and two events.
+            let trials = of.champion_trials as f64;
+            let rate = of.champion_events as f64 / trials.max(1.0);
+            let upper = rate + 2.0 * (rate * (1.0 - rate) / trials.max(1.0)).sqrt() + 2.0 / trials.max(1.0);
+            (of.champion_trials > 0).then_some(upper)
         };
         let of = |guardrail| match guardrail {
             Guardrail::Performance => Evidence::of_performance(tests.clone(), plan.harm, plan.loss_margin)

@@ -277,11 +277,7 @@ fn go_on(about: &About<'_>, rollout: &RolloutState, stage: &StageState, intents:
     match next {
         Move::Stay | Move::RollBack => {}
         Move::Advance | Move::Promote => {
-            intents.extend(
-                verdict
-                    .filter(|_| standing.stage.judged())
-                    .and_then(|verdict| say(about, rollout, stage, verdict)),
-            );
+            intents.extend(verdict.and_then(|verdict| say(about, rollout, stage, verdict)));
             let reason = match rollout.plan.strategy {
                 Strategy::BlueGreen if !standing.stage.judged() => "all requests move at once".to_owned(),
                 Strategy::Ab | Strategy::ChampionChallenger => {

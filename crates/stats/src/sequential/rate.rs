@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Shares of the limit at which a lower rate is looked for.
 const LOWER_RATES: [f64; 3] = [0.5, 0.25, 0.1];
-/// Multiples of the limit at which a higher rate is looked for; rates stay below 1.
-const HIGHER_RATES: [f64; 3] = [2.0, 5.0, 20.0];
+/// Multiples of the limit at which a higher rate is looked for, but no further than this share of the way up to 1.
+const HIGHER_RATES: [(f64, f64); 3] = [(2.0, 0.2), (5.0, 0.5), (20.0, 0.9)];
 
 /// Evidence that a rate of failures is below (or above) a limit: the mixture of likelihood ratios against lower (or
 /// higher) rates. A function of two counts.
@@ -33,7 +33,8 @@ impl RateProcess {
 
     /// Evidence against "failures have a rate of at most `limit`".
     pub fn above(limit: f64) -> Self {
-        Self { limit, rates: HIGHER_RATES.map(|factor| (factor * limit).min(0.99)), failures: 0, count: 0 }
+        let rates = HIGHER_RATES.map(|(factor, way)| (factor * limit).min(limit + way * (1.0 - limit)));
+        Self { limit, rates, failures: 0, count: 0 }
     }
 
     /// So many trials, of which so many failed.
