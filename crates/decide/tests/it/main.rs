@@ -4,4 +4,5 @@
 
 mod restarts;
 mod story;
+mod table;
 mod world;
