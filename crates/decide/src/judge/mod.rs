@@ -87,7 +87,12 @@ impl Judge {
         before: Option<&Verdict>,
         since: Timestamp,
     ) -> Self {
-        Self { since: micros(since), ..Self::with(spec, plan, Panel::guarding(plan, before), true) }
+        let shown = |guardrail| {
+            let of =
+                before?.guardrails.iter().find(|of| of.guardrail == guardrail && of.subject.is_empty())?;
+            Some((of.champion_events, of.champion_trials))
+        };
+        Self { since: micros(since), ..Self::with(spec, plan, Panel::guarding(plan, shown), true) }
     }
 
     fn with(spec: &ModelSpec, plan: &RolloutPlan, panel: Panel, guarding: bool) -> Self {

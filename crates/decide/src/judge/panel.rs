@@ -64,18 +64,16 @@ impl Panel {
         Self::with(plan, of)
     }
 
-    /// The evidence against a version that was promoted, beside the old champion's copies and what the old champion
-    /// showed during the rollout.
-    pub fn guarding(plan: &RolloutPlan, before: Option<&Verdict>) -> Self {
+    /// The evidence against a version that was promoted, beside the old champion's copies. `shown` says what the old
+    /// champion showed: bad events, and trials.
+    pub fn guarding(plan: &RolloutPlan, shown: impl Fn(Guardrail) -> Option<(u64, u64)>) -> Self {
         let tests = ArmTests::new(plan, false);
         let shown = |guardrail| {
-            let of =
-                before?.guardrails.iter().find(|of| of.guardrail == guardrail && of.subject.is_empty())?;
+            let (events, trials) = shown(guardrail).filter(|shown| shown.1 > 0)?;
             // Few trials leave room: two standard errors, and two events.
-            let trials = of.champion_trials as f64;
-            let rate = of.champion_events as f64 / trials.max(1.0);
-            let upper = rate + 2.0 * (rate * (1.0 - rate) / trials.max(1.0)).sqrt() + 2.0 / trials.max(1.0);
-            (of.champion_trials > 0).then_some(upper)
+            let trials = trials as f64;
+            let rate = events as f64 / trials;
+            Some(rate + 2.0 * (rate * (1.0 - rate) / trials).sqrt() + 2.0 / trials)
         };
         let of = |guardrail| match guardrail {
             Guardrail::Performance => Evidence::of_performance(tests.clone(), plan.harm, plan.loss_margin)

@@ -4,6 +4,7 @@
 
 mod judging;
 mod restarts;
+mod simulated;
 mod story;
 mod table;
 mod world;

@@ -150,7 +150,14 @@ impl ArmTest {
         let mut logs = [0.0; MOST_RATIOS];
         for cell in events.counts() {
             let known = self.known.iter().find(|(weight, _)| *weight == cell.weight);
-            let terms = known.map_or_else(|| self.terms(cell.weight), |(_, terms)| *terms);
+            let made;
+            let terms = match known {
+                Some((_, terms)) => terms,
+                None => {
+                    made = self.terms(cell.weight);
+                    &made
+                }
+            };
             for (log, [champion, candidate]) in logs.iter_mut().zip(terms) {
                 *log += cell.champion as f64 * champion + cell.candidate as f64 * candidate;
             }

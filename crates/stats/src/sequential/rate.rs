@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Shares of the limit at which a lower rate is looked for.
 const LOWER_RATES: [f64; 3] = [0.5, 0.25, 0.1];
 /// Multiples of the limit at which a higher rate is looked for, but no further than this share of the way up to 1.
-const HIGHER_RATES: [(f64, f64); 3] = [(2.0, 0.2), (5.0, 0.5), (20.0, 0.9)];
+const HIGHER_RATES: [(f64, f64); 5] = [(1.25, 0.05), (1.6, 0.1), (2.5, 0.25), (6.0, 0.5), (20.0, 0.9)];
 
 /// Evidence that a rate of failures is below (or above) a limit: the mixture of likelihood ratios against lower (or
 /// higher) rates. A function of two counts.
@@ -19,8 +19,8 @@ const HIGHER_RATES: [(f64, f64); 3] = [(2.0, 0.2), (5.0, 0.5), (20.0, 0.9)];
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RateProcess {
-    limit: f64,
-    rates: [f64; 3],
+    /// What a failure and a success add to the logarithm, by rate.
+    terms: Vec<[f64; 2]>,
     failures: u64,
     count: u64,
 }
@@ -28,13 +28,18 @@ pub struct RateProcess {
 impl RateProcess {
     /// Evidence against "failures have a rate of at least `limit`".
     pub fn below(limit: f64) -> Self {
-        Self { limit, rates: LOWER_RATES.map(|share| share * limit), failures: 0, count: 0 }
+        Self::new(limit, LOWER_RATES.iter().map(|share| share * limit))
     }
 
     /// Evidence against "failures have a rate of at most `limit`".
     pub fn above(limit: f64) -> Self {
-        let rates = HIGHER_RATES.map(|(factor, way)| (factor * limit).min(limit + way * (1.0 - limit)));
-        Self { limit, rates, failures: 0, count: 0 }
+        let rate = |(factor, way): &(f64, f64)| (factor * limit).min(limit + way * (1.0 - limit));
+        Self::new(limit, HIGHER_RATES.iter().map(rate))
+    }
+
+    fn new(limit: f64, rates: impl Iterator<Item = f64>) -> Self {
+        let terms = rates.map(|rate| [(rate / limit).ln(), ((1.0 - rate) / (1.0 - limit)).ln()]);
+        Self { terms: terms.collect(), failures: 0, count: 0 }
     }
 
     /// So many trials, of which so many failed.
@@ -56,9 +61,10 @@ impl RateProcess {
     /// The evidence.
     pub fn log_e(&self) -> f64 {
         let (failures, successes) = (self.failures as f64, (self.count - self.failures) as f64);
-        let logs = self.rates.map(|rate| {
-            failures * (rate / self.limit).ln() + successes * ((1.0 - rate) / (1.0 - self.limit)).ln()
-        });
-        mean_of_logs(&logs)
+        let mut logs = [0.0; HIGHER_RATES.len()];
+        for (log, [failure, success]) in logs.iter_mut().zip(&self.terms) {
+            *log = failures * failure + successes * success;
+        }
+        mean_of_logs(logs.get(..self.terms.len()).unwrap_or(&logs))
     }
 }
