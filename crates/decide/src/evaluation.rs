@@ -1,7 +1,7 @@
 //! Candidate against champion on labelled records that neither was trained on, and the gate that follows.
 
 use crate::judge::estimate::loss_table;
-use crate::judge::loss;
+use crate::judge::{loss, wrong};
 use std::collections::BTreeMap;
 use steersman_domain::fact::{Estimate, Evaluation, ExpectedLosses};
 use steersman_domain::measurement::segment_name;
@@ -88,8 +88,13 @@ pub fn expected_losses(spec: &ModelSpec, scored: &[Scored], against: Version) ->
         });
         loss_table(&losses.collect::<Vec<_>>())
     };
+    let usual = both.iter().map(|row| loss_of(row.0, row.2)).sum::<f64>() / both.len().max(1) as f64;
+    let is_wrong = |output: f64, label: f64| wrong(spec, Some(5.0 * usual), output, label);
+    let share = |count: usize| count as f64 / both.len().max(1) as f64;
     Some(ExpectedLosses {
         against,
+        wrong: share(both.iter().filter(|row| is_wrong(row.0, row.2)).count()),
+        differ: share(both.iter().filter(|row| is_wrong(row.0, row.2) != is_wrong(row.1, row.2)).count()),
         candidate: pairs(|candidate, _, own, _| (candidate, own))?,
         champion: pairs(|_, champion, _, other| (champion, other))?,
         between: pairs(|candidate, champion, own, other| (candidate - champion, own - other))?,

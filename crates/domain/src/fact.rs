@@ -545,6 +545,12 @@ pub struct ExpectedLosses {
     pub champion: LossTable,
     /// The candidate's loss less the champion's on the same record, by its output less the champion's.
     pub between: LossTable,
+    /// The share of the champion's predictions that were wrong, in `[0, 1]`.
+    #[serde(default)]
+    pub wrong: f64,
+    /// The share of the records of which one of the two was right and the other wrong.
+    #[serde(default)]
+    pub differ: f64,
 }
 
 /// Mean losses by ranges of outputs.

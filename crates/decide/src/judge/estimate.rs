@@ -243,15 +243,19 @@ mod tests {
                 (champion, candidate, label)
             })
             .collect();
-        let loss = |output: f64, label: f64| (output - label).powi(2);
-        let table = |of: &dyn Fn(&(f64, f64, f64)) -> (f64, f64)| {
-            loss_table(&rows.iter().map(of).collect::<Vec<_>>()).unwrap()
+        let table = |of: fn(f64, f64, f64) -> (f64, f64)| {
+            let pairs: Vec<(f64, f64)> = rows.iter().map(|row| of(row.0, row.1, row.2)).collect();
+            loss_table(&pairs).unwrap()
         };
         ExpectedLosses {
             against: steersman_domain::Version(1),
-            candidate: table(&|row| (row.1, loss(row.1, row.2))),
-            champion: table(&|row| (row.0, loss(row.0, row.2))),
-            between: table(&|row| (row.1 - row.0, loss(row.1, row.2) - loss(row.0, row.2))),
+            candidate: table(|_, own, label| (own, (own - label).powi(2))),
+            champion: table(|other, _, label| (other, (other - label).powi(2))),
+            between: table(|other, own, label| {
+                (own - other, (own - label).powi(2) - (other - label).powi(2))
+            }),
+            wrong: 0.0,
+            differ: 0.0,
         }
     }
 

@@ -51,6 +51,23 @@ pub fn loss(task: Task, prediction: f64, label: f64) -> f64 {
     }
 }
 
+fn bounded_loss(task: Task, scale: Option<f64>, output: f64, label: f64) -> f64 {
+    (loss(task, output, label) / scale.unwrap_or(1.0)).clamp(0.0, 1.0)
+}
+
+fn is_wrong(task: Task, threshold: f64, scale: Option<f64>, output: f64, label: f64) -> bool {
+    match task {
+        Task::Binary => (output >= threshold) != (label > 0.5),
+        Task::Regression => bounded_loss(task, scale, output, label) > WRONG_SHARE,
+    }
+}
+
+/// Whether a prediction is wrong: on the other side of the threshold, or off by more than twice the usual error, which is a
+/// fifth of `scale`.
+pub fn wrong(spec: &ModelSpec, scale: Option<f64>, output: f64, label: f64) -> bool {
+    is_wrong(spec.model.task, spec.model.threshold, scale, output, label)
+}
+
 /// Weighs one rollout, or a version after its promotion.
 #[derive(Debug, Clone)]
 pub struct Judge {
@@ -362,15 +379,11 @@ impl Judge {
 
     /// The loss in `[0, 1]`.
     fn bounded_loss(&self, output: f64, label: f64) -> f64 {
-        let scale = self.plan.loss_scale.unwrap_or(1.0);
-        (loss(self.task, output, label) / scale).clamp(0.0, 1.0)
+        bounded_loss(self.task, self.plan.loss_scale, output, label)
     }
 
     fn wrong(&self, output: f64, label: f64) -> bool {
-        match self.task {
-            Task::Binary => (output >= self.threshold) != (label > 0.5),
-            Task::Regression => self.bounded_loss(output, label) > WRONG_SHARE,
-        }
+        is_wrong(self.task, self.threshold, self.plan.loss_scale, output, label)
     }
 
     /// What the judge says now, in this stage of the plan.

@@ -11,13 +11,17 @@ pub use moves::{Move, Standing};
 
 use crate::engine::{About, Intent};
 use crate::evaluation::loss_scale;
+use crate::judge::Judge;
+use jiff::Timestamp;
 use steersman_domain::fact::{
     ApprovalStep, RolloutCommand, RolloutOutcome, RolloutPlan, TripCause, Verdict, VerdictOutcome,
 };
 use steersman_domain::spec::{Approval, ModelSpec, OnHold, Share, Stage, Strategy};
 use steersman_domain::time::micros;
 use steersman_domain::{Fact, RolloutId, Version};
-use steersman_ledger::state::{ApprovalState, ModelState, RolloutState, StageState, VersionState};
+use steersman_ledger::state::{
+    ApprovalState, GuardState, ModelState, RolloutState, StageState, VersionState,
+};
 
 /// A version whose server failed this often, in one stage or after its promotion, is withdrawn.
 const MOST_SERVER_FAILURES: usize = 3;
@@ -436,6 +440,53 @@ fn say_at(about: &About<'_>, rollout: &RolloutState, stage: usize, verdict: &Ver
         stage,
         verdict: verdict.clone(),
     }))
+}
+
+/// What a judge is needed for: a rollout under way, or a version that was promoted lately.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// The rollout.
+    pub rollout: &'a RolloutState,
+    /// The time after its promotion, if it is in it.
+    pub guard: Option<&'a GuardState>,
+}
+
+impl<'a> Judged<'a> {
+    /// What is to be judged of a model.
+    pub fn of(model: &'a ModelState) -> Option<Self> {
+        let active = model.active_rollout().map(|rollout| Self { rollout, guard: None });
+        active.or_else(|| {
+            let (rollout, guard) = model.guarded_rollout()?;
+            Some(Self { rollout, guard: Some(guard) })
+        })
+    }
+
+    /// The same as long as the same judge goes on.
+    pub fn key(&self) -> (RolloutId, bool) {
+        (self.rollout.rollout.clone(), self.guard.is_some())
+    }
+
+    /// What arrived since then is judged.
+    pub fn since(&self) -> Timestamp {
+        self.guard.map_or(self.rollout.started_at, |guard| guard.since)
+    }
+
+    /// The stage that it is in.
+    pub fn stage(&self) -> usize {
+        self.rollout.current_stage().map_or(0, |stage| stage.stage)
+    }
+
+    /// A judge who has seen nothing yet.
+    pub fn judge(&self, spec: &ModelSpec) -> Judge {
+        let plan = &self.rollout.plan;
+        match self.guard {
+            None => Judge::new(spec, plan),
+            Some(guard) => {
+                let before = self.rollout.verdicts.last().map(|last| &last.verdict);
+                Judge::guarding(spec, plan, before, guard.since)
+            }
+        }
+    }
 }
 
 /// The version that a route must reach besides the champion: the candidate of a rollout, or the old champion that stands

@@ -6,15 +6,15 @@
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use steersman_decide::rollout::beside;
+use steersman_decide::rollout::{Judged, beside};
 use steersman_decide::{Judge, ModelObservation, Observations, WindowStatus, decide};
 use steersman_domain::fact::{Estimate, Evaluation, RolloutCommand, RunTask};
 use steersman_domain::record::Arm;
 use steersman_domain::schema::{Column, ColumnKind};
 use steersman_domain::time::{from_micros, micros};
 use steersman_domain::{
-    Actor, Digest, Entry, Fact, Label, ModelName, ModelSpec, Period, Record, RunId, Schema, Value, Version,
-    Window,
+    Actor, Digest, Entry, Fact, Label, ModelName, ModelSpec, Period, Record, RolloutId, RunId, Schema, Value,
+    Version, Window,
 };
 use steersman_ledger::State;
 use steersman_ledger::state::RouteState;
@@ -89,7 +89,7 @@ pub(crate) struct World {
 /// What lives in memory and dies with the process.
 pub(crate) struct Process {
     pub(crate) state: State,
-    judge: Option<((String, bool), Judge, usize)>,
+    judge: Option<((RolloutId, bool), Judge, usize)>,
     /// The job whose effect was carried out and whose outcome is not written yet.
     job: Option<RunId>,
 }
@@ -280,29 +280,15 @@ impl Process {
 
     fn observe(&mut self, world: &World) -> Observations {
         let model = self.state.model(&name()).unwrap();
-        let judged = match (model.active_rollout(), model.guarded_rollout()) {
-            (Some(rollout), _) => Some((rollout, None)),
-            (None, Some((rollout, guard))) => Some((rollout, Some(guard))),
-            (None, None) => None,
-        };
-        let key = judged.map(|(rollout, guard)| (rollout.rollout.to_string(), guard.is_some()));
+        let judged = Judged::of(model);
+        let key = judged.map(|judged| judged.key());
         if self.judge.as_ref().map(|(key, _, _)| key) != key.as_ref() {
-            self.judge = judged.map(|(rollout, guard)| {
-                let judge = match guard {
-                    None => Judge::new(&model.spec, &rollout.plan),
-                    Some(guard) => {
-                        let before = rollout.verdicts.last().map(|last| &last.verdict);
-                        Judge::guarding(&model.spec, &rollout.plan, before, guard.since)
-                    }
-                };
-                ((rollout.rollout.to_string(), guard.is_some()), judge, 0)
-            });
+            self.judge = judged.map(|judged| (judged.key(), judged.judge(&model.spec), 0));
         }
-        if let (Some((_, judge, seen)), Some((rollout, guard))) = (&mut self.judge, judged) {
-            let began = micros(guard.map_or(rollout.started_at, |guard| guard.since));
+        if let (Some((_, judge, seen)), Some(judged)) = (&mut self.judge, judged) {
             for (at, arrival) in &world.arrivals[*seen..] {
                 match arrival {
-                    _ if *at < began => {}
+                    _ if *at < micros(judged.since()) => {}
                     Ok(record) => judge.record(record),
                     Err(label) => judge.label(label),
                 }
@@ -313,7 +299,7 @@ impl Process {
             window: Window::holding(from_micros(day * DAY), Period::from_days(1)),
             violated: world.nature.bad_days.contains(&day),
         });
-        let stage = judged.and_then(|(rollout, _)| rollout.current_stage()).map_or(0, |stage| stage.stage);
+        let stage = judged.map_or(0, |judged| judged.stage());
         let observation = ModelObservation {
             windows: windows.collect(),
             history_from: Some(from_micros(0)),
