@@ -67,6 +67,15 @@ impl SimulatedStrategy {
     pub fn unchanged(&self) -> Option<&SimulatedOutcome> {
         self.outcomes.iter().find(|outcome| outcome.ratio == 1.0)
     }
+
+    /// How rollouts go whose candidate ought to be promoted: one as good as the champion; where it must be proven better,
+    /// one that is.
+    pub fn good(&self) -> Option<&SimulatedOutcome> {
+        match self.strategy.must_win() {
+            true => self.outcomes.iter().find(|outcome| outcome.ratio < 1.0),
+            false => self.unchanged(),
+        }
+    }
 }
 
 /// How the rollouts of candidates of one kind went. Shares are of all rollouts, in `[0, 1]`.

@@ -737,8 +737,7 @@ impl ModelSpec {
                 "nothing could be judged; errors and performance are usual",
             );
         }
-        rollout::check(rollout)?;
-        Ok(())
+        rollout.check()
     }
 
     /// What is wrong with the declared segments, as far as the spec alone tells.

@@ -191,7 +191,7 @@ pub fn model_section(
         quality: quality::rows(&latest),
         segments: segments(model, &telemetry.segments, &latest),
         under_way: course(model, telemetry.verdict.as_ref(), now, forms),
-        forecast: telemetry.forecast.as_ref().filter(|_| model.active_rollout().is_none()).and_then(forecast),
+        forecast: telemetry.forecast.as_ref().filter(|_| !begun(model)).and_then(forecast),
         weights: weights(model, now),
         rollouts: model.rollouts.iter().rev().map(rollout_row).collect(),
         events: telemetry.events.iter().rev().collect(),
@@ -373,6 +373,11 @@ fn heat(distance: f64, ordinary: Option<(f64, f64)>) -> u8 {
     let width = (high - low).max(1e-9);
     let steps = [low + 0.75 * width, high, high + 0.25 * width, high + 0.75 * width];
     steps.iter().filter(|limit| distance > **limit).count() as u8
+}
+
+/// Whether a rollout has entered its first stage: until then its forecast is of use.
+fn begun(model: &ModelState) -> bool {
+    model.active_rollout().is_some_and(|rollout| rollout.current_stage().is_some())
 }
 
 fn tone_of(rollout: &RolloutState) -> &'static str {

@@ -1,6 +1,7 @@
 //! The rollout that is under way, or whose champion is still watched: what is judged, how far the proofs are, and what
 //! people can do.
 
+use crate::comparison::sentence as capital;
 use crate::delivery::period;
 use jiff::Timestamp;
 use steersman_domain::fact::{GuardrailVerdict, Verdict, VerdictOutcome};
@@ -42,7 +43,7 @@ pub(crate) fn course(
     let verdict = verdict.or_else(|| rollout.verdicts.last().map(|last| &last.verdict));
     let mut lines = Vec::new();
     if let Some(verdict) = verdict {
-        lines.extend(verdict.estimate.as_ref().map(|estimate| capital(&estimate.explanation)));
+        lines.extend(verdict.estimate.as_ref().map(|estimate| capital(&estimate.explanation) + "."));
         if verdict.labels_due > 0 {
             lines.push(format!(
                 "{} of {} labels that are due have come.",
@@ -136,10 +137,4 @@ fn evidence(guardrail: &GuardrailVerdict) -> Evidence {
         harm: share(guardrail.harm, guardrail.conclusive),
         words: guardrail.explanation.clone(),
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>());
-    first.map_or(String::new(), |text| text + ".")
 }

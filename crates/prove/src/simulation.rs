@@ -2,6 +2,7 @@
 //! nothing else.
 
 use crate::chart::{escape, number};
+use crate::comparison::sentence;
 use crate::delivery::period;
 use crate::plot::{Frame, Layout};
 use askama::Template;
@@ -49,11 +50,54 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// When, for most: the median, and what one in ten exceeds.
-pub fn times(spread: Option<Spread>) -> String {
-    spread.map_or("\u{2013}".to_owned(), |spread| {
-        format!("{} (1 in 10: over {})", period(spread.median as i64), period(spread.high as i64))
+/// When: for half of them, and what one in ten exceeds.
+pub fn times(spread: Option<Spread>) -> [String; 2] {
+    let text = |seconds: f64| period(seconds as i64);
+    spread.map_or(["-".to_owned(), "-".to_owned()], |spread| [text(spread.median), text(spread.high)])
+}
+
+fn when(spread: Option<Spread>) -> String {
+    let [median, high] = times(spread);
+    if spread.is_none() { "\u{2013}".to_owned() } else { format!("{median} (1 in 10: over {high})") }
+}
+
+/// What comes of a candidate that ought to be promoted, in a sentence.
+fn good(strategy: &SimulatedStrategy) -> Option<String> {
+    let outcome = strategy.good()?;
+    let which = match strategy.strategy.must_win() {
+        true => format!("a better candidate ({})", change(outcome)),
+        false => "a candidate as good as the champion".to_owned(),
+    };
+    let waits = outcome.asked + outcome.withdrawn;
+    Some(match outcome.promoted_after.filter(|_| outcome.promoted >= 0.05) {
+        Some(after) => format!(
+            "{which} serves everybody after {} (one in ten needs more than {}); falsely withdrawn for harm: {}{}",
+            period(after.median as i64),
+            period(after.high as i64),
+            percent(outcome.found()),
+            if waits >= 0.005 { format!("; not decided in time: {}", percent(waits)) } else { String::new() }
+        ),
+        None => format!(
+            "{which} is not proven {} in time: {} wait for a person, {} are withdrawn without proof",
+            if strategy.strategy.must_win() { "better" } else { "safe" },
+            percent(outcome.asked),
+            percent(outcome.withdrawn)
+        ),
     })
+}
+
+/// A strategy in a sentence: what comes of a good candidate, and of the smallest harm that was tried.
+pub fn summary(strategy: &SimulatedStrategy) -> String {
+    let harm = strategy.outcomes.iter().find(|outcome| outcome.ratio > 1.0).map(|worst| {
+        let [after, _] = times(worst.found_after);
+        let found = match worst.found_after {
+            Some(_) => format!("found in {} of the rollouts, after {after}", percent(worst.found())),
+            None => "not found".to_owned(),
+        };
+        format!("; {} are {found}, with {:.0} requests exposed", change(worst), worst.exposed_mean)
+    });
+    let good = good(strategy).unwrap_or_default();
+    format!("{}: {good}{}.", strategy.name, harm.unwrap_or_default())
 }
 
 /// How rollouts of a model would go, in sentences.
@@ -65,33 +109,16 @@ pub(crate) struct ForecastText {
 }
 
 pub(crate) fn forecast(strategy: &SimulatedStrategy) -> Option<ForecastText> {
-    let same = strategy.unchanged()?;
-    let waits = same.asked + same.withdrawn;
-    let good = match same.promoted_after.filter(|_| same.promoted >= 0.05) {
-        Some(after) => format!(
-            "A candidate as good as the champion would serve everybody after {} (one in ten needs more than {}); falsely \
-             withdrawn for harm: {}{}",
-            period(after.median as i64),
-            period(after.high as i64),
-            percent(same.found()),
-            if waits >= 0.005 { format!("; not decided in time: {}", percent(waits)) } else { String::new() }
-        ),
-        None => format!(
-            "On this traffic a candidate as good as the champion is not proven safe in time: {} wait for a person, {} are \
-             withdrawn without proof",
-            percent(same.asked),
-            percent(same.withdrawn)
-        ),
-    };
     let row = |outcome: &SimulatedOutcome| {
         [
             change(outcome),
             percent(outcome.found()),
-            times(outcome.found_after),
+            when(outcome.found_after),
             format!("{:.0}", outcome.exposed_mean),
         ]
     };
-    let rows = strategy.outcomes.iter().filter(|outcome| outcome.ratio != 1.0).map(row).collect();
+    let rows = strategy.outcomes.iter().filter(|outcome| outcome.ratio > 1.0).map(row).collect();
+    let good = sentence(&good(strategy)?);
     Some(ForecastText { stages: strategy.stages.join(", "), good, rows })
 }
 
@@ -130,9 +157,9 @@ pub fn html(found: &RolloutSimulation, program: &str) -> Result<String, askama::
     let row = |outcome: &SimulatedOutcome| Row {
         change: change(outcome),
         found: percent(outcome.found()),
-        found_after: times(outcome.found_after),
+        found_after: when(outcome.found_after),
         promoted: percent(outcome.promoted),
-        promoted_after: times(outcome.promoted_after),
+        promoted_after: when(outcome.promoted_after),
         undecided: percent(outcome.withdrawn + outcome.asked),
         exposed: format!("{:.0} (1 in 10: over {:.0})", outcome.exposed_mean, outcome.exposed.high),
     };
@@ -218,7 +245,7 @@ fn trade(found: &RolloutSimulation, worst: &SimulatedOutcome) -> String {
         .iter()
         .enumerate()
         .filter_map(|(place, strategy)| {
-            let time = strategy.unchanged()?.promoted_after?.median;
+            let time = strategy.good()?.promoted_after?.median;
             let exposed = like(strategy, worst)?.exposed_mean;
             Some((place, strategy.name.as_str(), time.max(1.0), exposed.max(0.5)))
         })

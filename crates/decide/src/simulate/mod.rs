@@ -7,21 +7,24 @@
 //! A prediction is right or wrong here, and losses are 0 and 1: real losses vary less, so performance is decided somewhat
 //! sooner than said. Bad events of one kind come independently of those of others, each of a caller of its own.
 //!
-//! - [`Simulator`]: one strategy on one traffic; [`Simulator::run`] is one rollout.
-//! - [`summarise`]: what many of them amount to.
+//! - [`Simulator`]: one strategy on one traffic; [`Simulator::run`] is one rollout, [`Simulator::outcome`] many.
+//! - [`Sizes`]: which candidates it is tried with.
+//! - [`summarise`]: what many rollouts amount to.
 
 mod ending;
+mod sizes;
 mod traffic;
 
 pub use ending::{Ending, How, summarise};
-pub use traffic::{SLOW, steady};
+pub use sizes::Sizes;
+pub use traffic::steady;
 
 use crate::judge::{Panel, Standard};
 use crate::rollout::{Move, Standing};
 use std::collections::VecDeque;
 use steersman_domain::Period;
 use steersman_domain::fact::{RolloutPlan, VerdictOutcome};
-use steersman_domain::simulation::SimulatedTraffic;
+use steersman_domain::simulation::{SimulatedOutcome, SimulatedStrategy, SimulatedTraffic};
 use steersman_domain::spec::{Guardrail, ModelSpec, OnHold};
 use steersman_stats::random::Random;
 use traffic::Flow;
@@ -134,6 +137,23 @@ impl Simulator {
             shown: Vec::new(),
         };
         course.run()
+    }
+
+    /// So many rollouts of candidates of one kind, and what they amount to.
+    pub fn outcome(&self, change: Change, rollouts: u64, seed: u64) -> SimulatedOutcome {
+        let own = |number: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number);
+        let endings: Vec<Ending> = (0..rollouts).map(|number| self.run(change, own(number))).collect();
+        summarise(change, &endings)
+    }
+
+    /// The strategy in words, with these outcomes.
+    pub fn strategy(&self, name: &str, outcomes: Vec<SimulatedOutcome>) -> SimulatedStrategy {
+        SimulatedStrategy {
+            name: name.to_owned(),
+            strategy: self.plan.strategy,
+            stages: self.plan.stages.iter().map(ToString::to_string).collect(),
+            outcomes,
+        }
     }
 
     fn rate(&self, guardrail: Guardrail) -> f64 {

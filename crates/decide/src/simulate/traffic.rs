@@ -3,8 +3,7 @@
 use steersman_domain::simulation::SimulatedTraffic;
 
 /// The champion's share of calls beyond its own 99th percentile.
-pub const SLOW: f64 = 0.01;
-/// The fewest stretches of a season: with fewer, the day's mean is all that is known.
+const SLOW: f64 = 0.01;
 const DAY: f64 = 86_400.0;
 
 /// Requests over time, by their running sum over a season that repeats.

@@ -187,34 +187,34 @@ impl RolloutSection {
     pub fn steps(&self) -> Vec<Stage> {
         if self.stages.is_empty() { self.strategy.stages() } else { self.stages.clone() }
     }
-}
 
-/// Contradictions that types cannot rule out.
-pub(super) fn check(rollout: &RolloutSection) -> Result<(), Problem> {
-    let wrong = |field: &str, message: &str, hint: &str| {
-        Err(Problem::invalid(message).field(format!("rollout.{field}")).hint(hint))
-    };
-    if !(rollout.harm >= 1.0 && rollout.harm < rollout.margin) {
-        return wrong("harm", "not at least 1 and below `margin`", "1.0: any harm that can be proven");
+    /// Contradictions that types cannot rule out.
+    pub fn check(&self) -> Result<(), Problem> {
+        let wrong = |field: &str, message: &str, hint: &str| {
+            Err(Problem::invalid(message).field(format!("rollout.{field}")).hint(hint))
+        };
+        if !(self.harm >= 1.0 && self.harm < self.margin) {
+            return wrong("harm", "not at least 1 and below `margin`", "1.0: any harm that can be proven");
+        }
+        if !(self.early_margin > 1.0 && self.early_margin <= 10.0) {
+            return wrong(
+                "early_margin",
+                "not above 1 and at most 10",
+                "2.0: half the proof, for a few requests",
+            );
+        }
+        if !(0.0..=1.0).contains(&self.maturity) {
+            return wrong("maturity", "not between 0 and 1", "0.8: four of five labels that are due");
+        }
+        if self.guardrails.contains(&Guardrail::Mean) {
+            return wrong("guardrails", "`mean` needs a column", "name it in `rollout.means`");
+        }
+        if self.segments.len() > JUDGED_SEGMENTS {
+            return wrong("segments", "too many", "at most 20: each takes its part of alpha");
+        }
+        check_means(self)?;
+        check_stages(self)
     }
-    if !(rollout.early_margin > 1.0 && rollout.early_margin <= 10.0) {
-        return wrong(
-            "early_margin",
-            "not above 1 and at most 10",
-            "2.0: half the proof, for a few requests",
-        );
-    }
-    if !(0.0..=1.0).contains(&rollout.maturity) {
-        return wrong("maturity", "not between 0 and 1", "0.8: four of five labels that are due");
-    }
-    if rollout.guardrails.contains(&Guardrail::Mean) {
-        return wrong("guardrails", "`mean` needs a column", "name it in `rollout.means`");
-    }
-    if rollout.segments.len() > JUDGED_SEGMENTS {
-        return wrong("segments", "too many", "at most 20: each takes its part of alpha");
-    }
-    check_means(rollout)?;
-    check_stages(rollout)
 }
 
 fn check_means(rollout: &RolloutSection) -> Result<(), Problem> {

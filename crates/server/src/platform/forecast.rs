@@ -3,9 +3,8 @@
 use super::{Platform, blocking, lock};
 use jiff::Timestamp;
 use steersman_decide::rollout::plan;
-use steersman_decide::simulate::{Change, Ending, Simulator, steady, summarise};
+use steersman_decide::simulate::{Simulator, Sizes, steady};
 use steersman_domain::simulation::{SimulatedStrategy, SimulatedTraffic};
-use steersman_domain::spec::Guardrail;
 use steersman_domain::{Measurement, ModelName, MonitorKind, Period, Problem, Version};
 use steersman_ledger::state::ModelState;
 use steersman_store::MeasurementQuery;
@@ -44,25 +43,12 @@ impl Platform {
         let Some(traffic) = self.traffic(name, model).await? else { return Ok(None) };
         let spec = model.spec.clone();
         let versions = (None, model.versions.get(&champion));
-        let mut planned = plan(&spec, versions, false);
-        planned.budget = spec.rollout.budget;
+        let planned = plan(&spec, versions, false);
         let forecast = blocking(move || {
             let simulator = Simulator::new(&spec, &planned, &traffic);
-            let outcome = |change: Change| {
-                let endings: Vec<Ending> = (0..ROLLOUTS).map(|seed| simulator.run(change, seed)).collect();
-                summarise(change, &endings)
-            };
-            let judged = planned.guardrails.iter().filter(|guardrail| **guardrail != Guardrail::Mean);
-            let changes = judged.map(|&guardrail| {
-                let ratio = if guardrail == Guardrail::Performance { 1.5 } else { 2.0 };
-                Change { guardrail: Some(guardrail), ratio }
-            });
-            Ok(SimulatedStrategy {
-                name: planned.strategy.as_str().to_owned(),
-                strategy: planned.strategy,
-                stages: planned.stages.iter().map(ToString::to_string).collect(),
-                outcomes: std::iter::once(Change::NONE).chain(changes).map(outcome).collect(),
-            })
+            let changes = Sizes { calls: vec![2.0], predictions: vec![1.5], ..Sizes::default() }.changes(&planned);
+            let outcomes = changes.into_iter().map(|change| simulator.outcome(change, ROLLOUTS, 1)).collect();
+            Ok(simulator.strategy(planned.strategy.as_str(), outcomes))
         })
         .await?;
         if let Some(live) = lock(&self.inner.models).get_mut(name) {
