@@ -128,10 +128,14 @@ async fn steer(args: &SteerArgs, command: RolloutCommand) -> Result<()> {
         return json(&answer);
     }
     note(&match command {
-        RolloutCommand::Pause => format!("{rollout} stays where it is; `steersman rollout resume {rollout}` lets it go on"),
+        RolloutCommand::Pause => {
+            format!("{rollout} stays where it is; `steersman rollout resume {rollout}` lets it go on")
+        }
         RolloutCommand::Resume => format!("{rollout} goes on"),
         RolloutCommand::Abort => format!("{rollout} is aborted: the champion gets all requests"),
-        RolloutCommand::Skip => format!("{rollout} goes on without proof, once whoever must agree has agreed"),
+        RolloutCommand::Skip => {
+            format!("{rollout} goes on without proof, once whoever must agree has agreed")
+        }
     });
     Ok(())
 }
@@ -177,7 +181,8 @@ async fn show(args: &ShowArgs) -> Result<()> {
     if waits {
         note(&match serde_json::from_value::<Option<SimulatedStrategy>>(forecast)? {
             Some(forecast) => format!("if one started now: {}", summary(&forecast)),
-            None => "how one would go cannot be said before a version serves and a window of traffic is over".to_owned(),
+            None => "how one would go cannot be said before a version serves and a window of traffic is over"
+                .to_owned(),
         });
     }
     Ok(())
@@ -198,7 +203,8 @@ fn course(rollout: &Value, guarded: bool) {
         let stage = text(stage);
         if now == Some(place as u64) { format!("[{stage}]") } else { stage }
     });
-    let since = entered.map_or("not begun".to_owned(), |stage| format!("since {}", text(&stage["entered_at"])));
+    let since =
+        entered.map_or("not begun".to_owned(), |stage| format!("since {}", text(&stage["entered_at"])));
     note(&format!("{}: {} ({since})", text(&plan["strategy"]), stages.collect::<Vec<_>>().join(", ")));
     let holds = |steered: &&Value| steered["command"] == "pause" || steered["command"] == "resume";
     let last = rollout["steered"].as_array().into_iter().flatten().rfind(holds);

@@ -32,11 +32,26 @@ pub(super) fn print(found: &RolloutSimulation, seconds: f64) {
     ));
     let rows: Vec<Vec<String>> = found.strategies.iter().flat_map(rows).collect();
     table(
-        &["STRATEGY", "CANDIDATE", "FOUND", "AFTER", "1 IN 10", "SERVES", "AFTER", "1 IN 10", "NEITHER", "EXPOSED"],
+        &[
+            "STRATEGY",
+            "CANDIDATE",
+            "FOUND",
+            "AFTER",
+            "1 IN 10",
+            "SERVES",
+            "AFTER",
+            "1 IN 10",
+            "NEITHER",
+            "EXPOSED",
+        ],
         &rows,
     );
-    note("\nFOUND: harm was found, and after what time (median; one in ten takes longer). SERVES: became champion for good.");
-    note("NEITHER: a person is asked, or it is withdrawn without proof. EXPOSED: requests that it answered until then, mean.\n");
+    note(
+        "\nFOUND: harm was found, and after what time (median; one in ten takes longer). SERVES: became champion for good.",
+    );
+    note(
+        "NEITHER: a person is asked, or it is withdrawn without proof. EXPOSED: requests that it answered until then, mean.\n",
+    );
     note(&found.summary);
     found.notes.iter().for_each(|text| warn(text));
 }

@@ -5,7 +5,7 @@ use super::traffic::{self, Columns, Figures};
 use crate::output::Deliver;
 use crate::progress::{Steps, steps};
 use crate::up::read_spec;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,9 @@ use std::time::Instant;
 use steersman_decide::rollout::plan;
 use steersman_decide::simulate::{Change, Simulator, Sizes};
 use steersman_domain::fact::RolloutPlan;
-use steersman_domain::simulation::{RolloutSimulation, SimulatedOutcome, SimulatedStrategy, SimulatedTraffic};
+use steersman_domain::simulation::{
+    RolloutSimulation, SimulatedOutcome, SimulatedStrategy, SimulatedTraffic,
+};
 use steersman_domain::spec::{Guardrail, Strategy};
 use steersman_domain::{ModelSpec, Problem};
 use steersman_prove::simulation::summary;
@@ -23,13 +25,8 @@ const MOST: u64 = 1_000_000;
 /// What stands in for a spec where none is given.
 const NO_SPEC: &str = "[model]\nname='simulated'\ntask='binary'\nprediction='prediction'\nlabel={column='label'}\n\
                        [data]\nreference='none'\ntime='time'\n";
-const STRATEGIES: [Strategy; 5] = [
-    Strategy::Canary,
-    Strategy::Shadow,
-    Strategy::BlueGreen,
-    Strategy::Ab,
-    Strategy::ChampionChallenger,
-];
+const STRATEGIES: [Strategy; 5] =
+    [Strategy::Canary, Strategy::Shadow, Strategy::BlueGreen, Strategy::Ab, Strategy::ChampionChallenger];
 
 /// Which rollout strategy suits your traffic? False rollbacks, times to a decision, requests exposed.
 ///
@@ -62,7 +59,7 @@ pub(crate) struct RolloutArgs {
     figures: Figures,
     /// Strategies beside that of the spec, with commas between them; `none` for none.
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = strategies, default_value = "all")]
-    strategies: Vec<Vec<Strategy>>,
+    strategies: Vec<Named>,
     /// A canary with these stages as well, such as `slow: 1%, 10%, 100%` (repeatable).
     #[arg(long = "stages", value_name = "NAME: STAGES", value_parser = staged)]
     staged: Vec<(String, Vec<String>)>,
@@ -85,20 +82,25 @@ pub(crate) struct RolloutArgs {
     deliver: Deliver,
 }
 
-fn strategies(text: &str) -> Result<Vec<Strategy>, String> {
+/// The strategies that a word means.
+#[derive(Debug, Clone)]
+struct Named(Vec<Strategy>);
+
+fn strategies(text: &str) -> Result<Named, String> {
     match text.trim() {
-        "all" => Ok(STRATEGIES.to_vec()),
-        "none" => Ok(Vec::new()),
+        "all" => Ok(Named(STRATEGIES.to_vec())),
+        "none" => Ok(Named(Vec::new())),
         name => {
             let found = STRATEGIES.into_iter().find(|strategy| strategy.as_str() == name.replace('-', "_"));
             let names = STRATEGIES.map(Strategy::as_str).join(", ");
-            Ok(vec![found.ok_or_else(|| format!("there are {names}, and `all` and `none`"))?])
+            Ok(Named(vec![found.ok_or_else(|| format!("there are {names}, and `all` and `none`"))?]))
         }
     }
 }
 
 fn staged(text: &str) -> Result<(String, Vec<String>), String> {
-    let (name, stages) = text.split_once(':').ok_or("write a name, `:` and the stages: `slow: 1%, 10%, 100%`")?;
+    let (name, stages) =
+        text.split_once(':').ok_or("write a name, `:` and the stages: `slow: 1%, 10%, 100%`")?;
     Ok((name.trim().to_owned(), stages.split(',').map(|stage| stage.trim().to_owned()).collect()))
 }
 
@@ -127,14 +129,19 @@ pub(crate) fn run(args: &RolloutArgs) -> Result<()> {
     let (traffic, mut notes) =
         traffic::read(source.as_deref(), args.condition.as_deref(), &args.columns, &args.figures, &spec)?;
     if args.traffic.is_none() && source.is_some() {
-        notes.insert(0, "Traffic is that of the spec's reference; give the real one with `--traffic`.".to_owned());
+        notes.insert(
+            0,
+            "Traffic is that of the spec's reference; give the real one with `--traffic`.".to_owned(),
+        );
     }
     let tried = tried(args, &spec)?;
     bar.say("simulating");
-    let strategies = simulate(args, &tried, &traffic, &bar);
+    let strategies = simulate(args, &tried, &traffic, &bar)?;
     bar.finish();
     if !spec.rollout.means.is_empty() || !spec.rollout.segments.is_empty() {
-        notes.push("Means and segments of the spec are left out: nothing is known of their spread.".to_owned());
+        notes.push(
+            "Means and segments of the spec are left out: nothing is known of their spread.".to_owned(),
+        );
     }
     let found = RolloutSimulation {
         summary: strategies.first().map(summary).unwrap_or_default(),
@@ -188,10 +195,10 @@ fn tried(args: &RolloutArgs, spec: &ModelSpec) -> Result<Vec<Tried>, Problem> {
     if args.spec.is_some() {
         tried.push(of(&format!("spec: {}", spec.rollout.strategy.as_str()), spec.clone()));
     }
-    for strategy in args.strategies.iter().flatten() {
-        let known = tried.iter().any(|other: &Tried| {
-            other.plan.strategy == *strategy && other.plan.stages == strategy.stages()
-        });
+    for strategy in args.strategies.iter().flat_map(|named| &named.0) {
+        let known = tried
+            .iter()
+            .any(|other: &Tried| other.plan.strategy == *strategy && other.plan.stages == strategy.stages());
         if !known {
             tried.push(like(*strategy, Vec::new(), strategy.as_str())?);
         }
@@ -213,7 +220,7 @@ fn simulate(
     tried: &[Tried],
     traffic: &SimulatedTraffic,
     bar: &Steps,
-) -> Vec<SimulatedStrategy> {
+) -> Result<Vec<SimulatedStrategy>> {
     let sizes = Sizes {
         calls: args.worse.clone(),
         predictions: args.worse_predictions.clone(),
@@ -242,14 +249,16 @@ fn simulate(
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
     let mut outcomes: Vec<(usize, SimulatedOutcome)> = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let own = work();
-        // A thread that ended early would leave its jobs out.
-        others.into_iter().filter_map(|other| other.join().ok()).flatten().chain(own).collect()
-    });
+        let mut outcomes = work();
+        for other in others {
+            outcomes.extend(other.join().map_err(|_| anyhow!("a simulation ended early"))?);
+        }
+        anyhow::Ok(outcomes)
+    })?;
     outcomes.sort_by_key(|(at, _)| *at);
     let mut outcomes = outcomes.into_iter().map(|(_, outcome)| outcome);
     let strategy = |((one, simulator), changes): ((&Tried, &Simulator), &Vec<Change>)| {
         simulator.strategy(&one.name, outcomes.by_ref().take(changes.len()).collect())
     };
-    tried.iter().zip(&simulators).zip(&changes).map(strategy).collect()
+    Ok(tried.iter().zip(&simulators).zip(&changes).map(strategy).collect())
 }

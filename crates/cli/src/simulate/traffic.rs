@@ -87,8 +87,10 @@ pub(crate) fn read(
     // What is neither measured nor given is assumed, and said.
     let mut assumed: Vec<&str> = vec!["failed calls", "wrong predictions"];
     if let Some(source) = source {
-        let frame =
-            Frame::read(source, &Selection { condition: condition.map(str::to_owned), ..Selection::default() })?;
+        let frame = Frame::read(
+            source,
+            &Selection { condition: condition.map(str::to_owned), ..Selection::default() },
+        )?;
         measure(&frame, columns, spec, &mut traffic, &mut assumed)?;
         notes.extend(frame.notes.iter().cloned());
     } else if figures.per_day.is_none() {
@@ -98,7 +100,11 @@ pub(crate) fn read(
                 .hint("give the requests a day, or `--traffic DATA`, or a SPEC with its reference")
         ));
     } else if condition.is_some() {
-        return Err(anyhow!(Problem::invalid("there are no rows to choose from").field("--where").hint("add `--traffic DATA`")));
+        return Err(anyhow!(
+            Problem::invalid("there are no rows to choose from")
+                .field("--where")
+                .hint("add `--traffic DATA`")
+        ));
     }
     if let Some(per_day) = figures.per_day {
         let scale = per_day / traffic.per_day;
@@ -148,7 +154,8 @@ fn measure(
 ) -> Result<(), Problem> {
     let model = &spec.model;
     traffic.source = frame.source.clone();
-    let Some(time) = find(frame, columns.time.as_ref(), &[Some(&spec.data.time), Some("time")])? else {
+    let Some(time) = find(frame, columns.time.as_ref(), &[Some(spec.data.time.as_str()), Some("time")])?
+    else {
         let names: Vec<&str> = frame.columns.iter().map(|column| column.name.as_str()).collect();
         return Err(Problem::invalid(format!("`{}` has no column `{}`", frame.source, spec.data.time))
             .field("--time")
@@ -171,9 +178,13 @@ fn measure(
     let Some(target) = find(frame, columns.target.as_ref(), &label)? else { return Ok(()) };
     let truths = target.numbers();
     traffic.labelled = truths.iter().flatten().count() as f64 / frame.rows.max(1) as f64;
-    if let Some(output) = find(frame, columns.prediction.as_ref(), &[Some(&model.prediction)])? {
-        let both: Vec<(f64, f64)> =
-            output.numbers().into_iter().zip(&truths).filter_map(|(output, truth)| output.zip(*truth)).collect();
+    if let Some(output) = find(frame, columns.prediction.as_ref(), &[Some(model.prediction.as_str())])? {
+        let both: Vec<(f64, f64)> = output
+            .numbers()
+            .into_iter()
+            .zip(&truths)
+            .filter_map(|(output, truth)| output.zip(*truth))
+            .collect();
         let rows = both.len().max(1) as f64;
         let usual = both.iter().map(|(output, truth)| loss(model.task, *output, *truth)).sum::<f64>() / rows;
         let is_wrong = |(output, truth): &&(f64, f64)| wrong(spec, Some(5.0 * usual), *output, *truth);
@@ -201,7 +212,12 @@ fn measure(
 }
 
 /// Requests over the season.
-fn flow(frame: &Frame, name: &str, mut times: Vec<i64>, traffic: &mut SimulatedTraffic) -> Result<(), Problem> {
+fn flow(
+    frame: &Frame,
+    name: &str,
+    mut times: Vec<i64>,
+    traffic: &mut SimulatedTraffic,
+) -> Result<(), Problem> {
     times.sort_unstable();
     let refused = |message: String| Err(Problem::invalid(message).field("--time"));
     let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
@@ -218,7 +234,9 @@ fn flow(frame: &Frame, name: &str, mut times: Vec<i64>, traffic: &mut SimulatedT
     traffic.per_day = times.len() as f64 / span * 86_400.0;
     traffic.rates = vec![times.len() as f64 / span];
     traffic.stretch_seconds = 86_400.0;
-    let Some(hours) = SEASONS.into_iter().find(|hours| span >= (2 * hours * 3_600) as f64) else { return Ok(()) };
+    let Some(hours) = SEASONS.into_iter().find(|hours| span >= (2 * hours * 3_600) as f64) else {
+        return Ok(());
+    };
     let slot = |hour: i64| hour.rem_euclid(hours as i64) as usize;
     let (mut counts, mut seconds) = (vec![0.0; hours], vec![0.0; hours]);
     times.iter().for_each(|at| counts[slot(at.div_euclid(HOUR))] += 1.0);

@@ -61,7 +61,11 @@ fn people_hold_a_rollout_go_on_without_proof_and_take_it_back() {
     refused(&up, &["rollout", "start", "churn", "v1"], "v1 cannot be rolled out against itself");
     let start = ["rollout", "start", "churn", "v2", "--skip", "evaluation", "--reason", "a drill"];
     refused(&up, &["rollout", "start", "churn", "v2", "--skip", "evaluation"], "--reason");
-    refused(&up, &["rollout", "start", "churn", "v2", "--skip", "tests", "--reason", "x"], "cannot be skipped");
+    refused(
+        &up,
+        &["rollout", "start", "churn", "v2", "--skip", "tests", "--reason", "x"],
+        "cannot be skipped",
+    );
     done(&up, &start);
     asked(&up, "before_start");
     let id = last(&up)["rollout"].as_str().unwrap().to_owned();
@@ -85,9 +89,11 @@ fn people_hold_a_rollout_go_on_without_proof_and_take_it_back() {
     asked(&up, "skip");
     let page = up.wait("the page", |up| {
         let runtime = tokio::runtime::Runtime::new().ok()?;
-        runtime.block_on(async { reqwest::get(format!("{}/models/churn", up.page)).await.ok()?.text().await.ok() })
+        runtime.block_on(async {
+            reqwest::get(format!("{}/models/churn", up.page)).await.ok()?.text().await.ok()
+        })
     });
-    assert!(page.contains("may v2 go on without proof? person:ada wants it: checked by hand"), "{page}");
+    assert!(page.contains("may v2 go on without proof? ada wants it: checked by hand"), "{page}");
     done(&up, &["approve", id]);
     in_stage(&up, 1);
     done(&up, &["rollout", "skip", id, "--reason", "and on"]);

@@ -36,7 +36,8 @@ fn strategies_stand_side_by_side_on_the_traffic_of_a_spec() {
     let dir = tempfile::tempdir().unwrap();
     let spec = project(dir.path());
     let html = dir.path().join("rollouts.html");
-    let small = ["--rollouts", "60", "--strategies", "shadow,blue_green", "--stages", "slow: shadow 1d, 10%, 100%"];
+    let small =
+        ["--rollouts", "60", "--strategies", "shadow,blue_green", "--stages", "slow: shadow 1d, 10%, 100%"];
     let files = ["--json", "-", "--html", html.to_str().unwrap()];
     let arguments = [&["simulate", "rollout", &spec], &small[..], &files].concat();
     let (code, out, err) = run(&arguments);
@@ -53,7 +54,8 @@ fn strategies_stand_side_by_side_on_the_traffic_of_a_spec() {
     near(&traffic["label_delays"][10], 7_200.0);
     let rates = traffic["rates"].as_array().unwrap();
     assert!(rates.len() == 168 && rates.iter().filter(|rate| rate.as_f64() == Some(0.0)).count() == 84);
-    let names: Vec<&str> = found["strategies"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        found["strategies"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["spec: canary", "shadow", "blue_green", "slow"]);
     for strategy in found["strategies"].as_array().unwrap() {
         for outcome in strategy["outcomes"].as_array().unwrap() {
@@ -71,7 +73,10 @@ fn strategies_stand_side_by_side_on_the_traffic_of_a_spec() {
         let outcomes = found["strategies"][place]["outcomes"].as_array().unwrap();
         let is = |one: &&Value| one["guardrail"] == "errors" && one["ratio"] == 10.0;
         let outcome = outcomes.iter().find(is).unwrap();
-        assert!(outcome["rolled_back"].as_f64().unwrap() + outcome["reverted"].as_f64().unwrap() > 0.9, "{outcome}");
+        assert!(
+            outcome["rolled_back"].as_f64().unwrap() + outcome["reverted"].as_f64().unwrap() > 0.9,
+            "{outcome}"
+        );
         outcome["exposed_mean"].as_f64().unwrap()
     };
     assert!(tenfold(0) < tenfold(2) && tenfold(1) < 1.0, "{} {} {}", tenfold(0), tenfold(1), tenfold(2));
@@ -79,14 +84,16 @@ fn strategies_stand_side_by_side_on_the_traffic_of_a_spec() {
     assert!(page.contains("<svg") && page.contains("spec: canary") && !page.contains("http"), "page");
     // The same again, to the last digit, however many processors share the work.
     assert_eq!(run(&arguments).1, out);
-    let (code, out, _) = run(&[&["simulate", "rollout", &spec, "--strategies", "none"], &small[..2]].concat());
+    let (code, out, _) =
+        run(&[&["simulate", "rollout", &spec, "--strategies", "none"], &small[..2]].concat());
     assert!(code == 0 && out.contains("as good as the champion") && out.contains("NEITHER"), "{out}");
 }
 
 #[test]
 fn figures_do_without_data_and_bad_input_is_named() {
     let given = ["simulate", "rollout", "--per-day", "86400", "--rollouts", "20", "--strategies", "canary"];
-    let (code, out, err) = run(&[&given[..], &["--errors", "0.05", "--wrong", "0.2", "--output", "json"]].concat());
+    let (code, out, err) =
+        run(&[&given[..], &["--errors", "0.05", "--wrong", "0.2", "--output", "json"]].concat());
     assert_eq!(code, 0, "{err}");
     let found: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&found["traffic"]["errors"], found["notes"].as_array().unwrap().len()), (&0.05.into(), 0));

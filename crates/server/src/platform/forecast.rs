@@ -46,7 +46,8 @@ impl Platform {
         let planned = plan(&spec, versions, false);
         let forecast = blocking(move || {
             let simulator = Simulator::new(&spec, &planned, &traffic);
-            let changes = Sizes { calls: vec![2.0], predictions: vec![1.5], ..Sizes::default() }.changes(&planned);
+            let changes =
+                Sizes { calls: vec![2.0], predictions: vec![1.5], ..Sizes::default() }.changes(&planned);
             let outcomes = changes.into_iter().map(|change| simulator.outcome(change, ROLLOUTS, 1)).collect();
             Ok(simulator.strategy(planned.strategy.as_str(), outcomes))
         })
