@@ -99,8 +99,8 @@ fn strategies(text: &str) -> Result<Named, String> {
 }
 
 fn staged(text: &str) -> Result<(String, Vec<String>), String> {
-    let (name, stages) =
-        text.split_once(':').ok_or("write a name, `:` and the stages: `slow: 1%, 10%, 100%`")?;
+    let parts = text.split_once(':').filter(|(name, _)| !name.trim().is_empty());
+    let (name, stages) = parts.ok_or("write a name, `:` and the stages: `slow: 1%, 10%, 100%`")?;
     Ok((name.trim().to_owned(), stages.split(',').map(|stage| stage.trim().to_owned()).collect()))
 }
 
@@ -235,12 +235,13 @@ fn simulate(
         .flat_map(|(simulator, changes)| changes.iter().map(move |change| (simulator, *change)))
         .collect();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let claim = || {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        jobs.get(at).map(|job| (at, job))
+    };
     let work = || {
         let mut outcomes: Vec<(usize, SimulatedOutcome)> = Vec::new();
-        while let Some((at, (simulator, change))) = {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            jobs.get(at).map(|job| (at, job))
-        } {
+        while let Some((at, (simulator, change))) = claim() {
             outcomes.push((at, simulator.outcome(*change, args.rollouts, args.seed)));
             bar.at(done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
         }

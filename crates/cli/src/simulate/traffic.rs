@@ -64,7 +64,7 @@ pub(crate) struct Figures {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text.trim().parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    let share = text.trim().parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
     share.ok_or_else(|| format!("`{text}` is not a share between 0 and 1"))
 }
 
