@@ -19,7 +19,7 @@ mod rules;
 use day::{Base, Found, minutes, simulate};
 
 fn main() {
-    let runs = 10_000;
+    let runs = 2_000;
     println!(
         "| rule | false | false, diurnal | 1 to 2 % | 1 to 3 % | 1 to 10 % |\n|---|---|---|---|---|---|"
     );
