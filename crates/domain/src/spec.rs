@@ -7,11 +7,13 @@ mod exposure;
 mod personal;
 mod quality;
 mod rollout;
+mod serve;
 
 pub use exposure::{Audience, SegmentBudget};
 pub use personal::Personal;
 pub use quality::{ColumnQuality, Portion, QualityCheck, QualitySection};
 pub use rollout::{EstimateUse, Guard, JUDGED_MEANS, JUDGED_SEGMENTS, MeanGuard, SegmentValue, Worse};
+pub use serve::{Repeatable, ServeSection};
 
 use crate::id::ModelName;
 use crate::problem::Problem;
@@ -737,6 +739,12 @@ impl ModelSpec {
                 "nothing could be judged; errors and performance are usual",
             );
         }
+        exposure::check(
+            rollout.sticky.as_deref(),
+            rollout.audience.as_ref(),
+            &rollout.segment_budgets,
+            rollout.budget,
+        )?;
         rollout.check()
     }
 

@@ -21,6 +21,7 @@ mod clock;
 mod commands;
 mod events;
 mod forecast;
+mod gateways;
 mod ingest;
 mod jobs;
 mod lead;

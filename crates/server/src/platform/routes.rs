@@ -30,7 +30,7 @@ impl Platform {
             // After a promotion the old champion stands beside the new one.
             let guarding = version == rollout.champion;
             route.candidate = Some(CandidateRoute {
-                target: Target { version, url },
+                target: target(name, model, version, url),
                 weight,
                 mirror,
                 budget: rollout.plan.budget.filter(|_| !guarding),
@@ -38,6 +38,11 @@ impl Platform {
                     format!("{}-guard", rollout.plan.salt)
                 } else {
                     rollout.plan.salt.clone()
+                },
+                audience: model.spec.rollout.audience.clone(),
+                segment_budgets: match guarding {
+                    true => Vec::new(),
+                    false => model.spec.rollout.segment_budgets.clone(),
                 },
             });
             wanted = RouteState { champion, candidate: Some(version), weight, mirror };

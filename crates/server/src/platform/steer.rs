@@ -159,7 +159,7 @@ impl Platform {
                     history_from: live.reference_span.map(|(from, _)| from),
                     labelled_until: last_labelled.map(|last| from_micros(micros(last) + 1).min(known_by_now)),
                     verdict: judged.map(|(judge, stage)| judge.verdict(stage)),
-                    tripped: self.inner.gateway.counters(name).tripped,
+                    tripped: model.active_rollout().and_then(|rollout| self.tripped(name, rollout).0),
                     exposed: judged.map_or(0, |(judge, _)| judge.exposed()),
                     latency_p99_ms: latency.first().and_then(|measurement| measurement.reading.value()),
                 },
