@@ -68,18 +68,15 @@ fn strategies_stand_side_by_side_on_the_traffic_of_a_spec() {
             }
         }
     }
-    // Ten times the failures are found by all, soonest with few exposed where all requests are not given at once.
+    // Ten times the failures are found by all who look before the promotion, and copies expose nobody.
     let tenfold = |place: usize| {
         let outcomes = found["strategies"][place]["outcomes"].as_array().unwrap();
         let is = |one: &&Value| one["guardrail"] == "errors" && one["ratio"] == 10.0;
         let outcome = outcomes.iter().find(is).unwrap();
-        assert!(
-            outcome["rolled_back"].as_f64().unwrap() + outcome["reverted"].as_f64().unwrap() > 0.9,
-            "{outcome}"
-        );
+        assert!(outcome["rolled_back"].as_f64().unwrap() > 0.9, "{outcome}");
         outcome["exposed_mean"].as_f64().unwrap()
     };
-    assert!(tenfold(0) < tenfold(2) && tenfold(1) < 1.0, "{} {} {}", tenfold(0), tenfold(1), tenfold(2));
+    assert!(tenfold(0) > 1.0 && tenfold(1) < 1.0, "{} {}", tenfold(0), tenfold(1));
     let page = fs::read_to_string(&html).unwrap();
     assert!(page.contains("<svg") && page.contains("spec: canary") && !page.contains("http"), "page");
     // The same again, to the last digit, however many processors share the work.
@@ -100,7 +97,7 @@ fn figures_do_without_data_and_bad_input_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let spec = project(dir.path());
     let said = |arguments: &[&str], words: &str| {
-        let (code, _, err) = run(&[&["simulate", "rollout", "--rollouts", "20"], arguments].concat());
+        let (code, _, err) = run(&[&["simulate", "rollout"], arguments].concat());
         assert!(code == 2 && err.contains(words), "{arguments:?}: {code} {err}");
     };
     said(&[], "--per-day: how much traffic is there?");
