@@ -53,8 +53,8 @@ fn people_hold_a_rollout_go_on_without_proof_and_take_it_back() {
 
     // The champion's artefact, brought again.
     let runs = dir.path().join("state/models/churn/runs");
-    let trained = fs::read_dir(&runs).unwrap().map(|run| run.unwrap().path().join("artifact"));
-    let artifact: PathBuf = trained.into_iter().find(|path| path.exists()).unwrap();
+    let mut trained = fs::read_dir(&runs).unwrap().map(|run| run.unwrap().path().join("artifact"));
+    let artifact: PathBuf = trained.find(|path| path.exists()).unwrap();
     let register = ["register", "churn", artifact.to_str().unwrap(), "--note", "again"];
     done(&up, &register);
     refused(&up, &["rollout", "start", "churn", "v9"], "`churn` has no version v9");
