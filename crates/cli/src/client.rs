@@ -321,13 +321,16 @@ pub(crate) async fn rollouts(args: &ListArgs) -> Result<()> {
     }
     let row = |rollout: &Value| {
         let end = &rollout["finished"];
-        let outcome = if end.is_null() { "under way".to_owned() } else { text(&end["outcome"]) };
+        let outcome = match (end["outcome"].as_str(), &rollout["guard"]["ended"]["kept"]) {
+            (_, Value::Bool(false)) => "reverted",
+            (outcome, _) => outcome.unwrap_or("under way"),
+        };
         vec![
             text(&rollout["model"]),
             text(&rollout["rollout"]),
             text(&rollout["candidate"]),
             text(&rollout["started_at"]),
-            outcome,
+            outcome.to_owned(),
             text(&end["exposed"]),
         ]
     };
@@ -390,7 +393,7 @@ pub(crate) struct RegisterArgs {
     /// Ask for a rollout at once.
     #[arg(long, requires = "reason")]
     roll_out: bool,
-    /// A safeguard to go without: evaluation or shadow; can be given twice.
+    /// A safeguard to go without: evaluation, shadow or fence; can be given twice.
     #[arg(long, requires = "roll_out")]
     skip: Vec<String>,
     /// Why it goes without; is written to the ledger.

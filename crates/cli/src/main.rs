@@ -15,6 +15,8 @@ mod learner;
 mod output;
 mod progress;
 mod query;
+mod rollout;
+mod simulate;
 mod snapshot;
 mod tune;
 mod up;
@@ -41,6 +43,7 @@ enum Command {
     Compare(compare::CompareArgs),
     Estimate(estimate::EstimateArgs),
     Tune(tune::TuneArgs),
+    Simulate(simulate::SimulateArgs),
     Init(init::InitArgs),
     Apply(client::ApplyArgs),
     Import(import::ImportArgs),
@@ -51,6 +54,7 @@ enum Command {
     Incidents(client::ListArgs),
     /// Rollouts of a model or of all.
     Rollouts(client::ListArgs),
+    Rollout(rollout::RolloutArgs),
     Register(client::RegisterArgs),
     Approve(client::AnswerArgs),
     Reject(client::AnswerArgs),
@@ -92,6 +96,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Compare(args) => return compare::run(&args),
         Command::Estimate(args) => return estimate::run(&args),
         Command::Tune(args) => tune::run(&args)?,
+        Command::Simulate(args) => simulate::run(&args)?,
         Command::Init(args) => init::run(&args)?,
         Command::Apply(args) => client::apply(&args).await?,
         Command::Import(args) => return import::run(&args).await,
@@ -101,6 +106,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Features(args) => return features::run(&args).await,
         Command::Incidents(args) => return client::incidents(&args).await,
         Command::Rollouts(args) => client::rollouts(&args).await?,
+        Command::Rollout(args) => rollout::run(&args).await?,
         Command::Register(args) => client::register(&args).await?,
         Command::Approve(args) => client::answer(&args, true).await?,
         Command::Reject(args) => client::answer(&args, false).await?,

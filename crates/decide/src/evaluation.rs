@@ -1,12 +1,13 @@
 //! Candidate against champion on labelled records that neither was trained on, and the gate that follows.
 
-use crate::judge::loss;
+use crate::judge::estimate::loss_table;
+use crate::judge::{loss, wrong};
 use std::collections::BTreeMap;
-use steersman_domain::fact::{Estimate, Evaluation};
+use steersman_domain::fact::{Estimate, Evaluation, ExpectedLosses};
 use steersman_domain::measurement::segment_name;
 use steersman_domain::oip::Row;
 use steersman_domain::spec::{Metric, ModelSpec, SEGMENT_VALUES};
-use steersman_domain::{Problem, Task, Value};
+use steersman_domain::{Problem, Task, Value, Version};
 use steersman_stats::interval::{Interval, mean_interval};
 use steersman_stats::metric;
 
@@ -49,6 +50,7 @@ pub fn compare(spec: &ModelSpec, scored: &[Scored]) -> Result<Evaluation, Proble
         loss: estimate(mean_interval(&losses))?,
         difference: differences.map(|differences| estimate(mean_interval(&differences))).transpose()?,
         segments: BTreeMap::new(),
+        expected: None,
     })
 }
 
@@ -72,6 +74,31 @@ pub fn within_segments(spec: &ModelSpec, scored: &[Scored], rows: &[&Row]) -> BT
         }
     }
     found
+}
+
+/// What losses are to be expected of both versions' outputs where labels are missing; none without a champion.
+pub fn expected_losses(spec: &ModelSpec, scored: &[Scored], against: Version) -> Option<ExpectedLosses> {
+    let loss_of = |output: f64, label: f64| loss(spec.model.task, output, label);
+    let both: Vec<(f64, f64, f64)> =
+        scored.iter().filter_map(|row| Some((row.champion?, row.candidate, row.label))).collect();
+    let pairs = |of: fn(f64, f64, f64, f64) -> (f64, f64)| {
+        let losses = both.iter().map(|&(champion, candidate, label)| {
+            let (own, other) = (loss_of(candidate, label), loss_of(champion, label));
+            of(candidate, champion, own, other)
+        });
+        loss_table(&losses.collect::<Vec<_>>())
+    };
+    let usual = both.iter().map(|row| loss_of(row.0, row.2)).sum::<f64>() / both.len().max(1) as f64;
+    let is_wrong = |output: f64, label: f64| wrong(spec, Some(5.0 * usual), output, label);
+    let share = |count: usize| count as f64 / both.len().max(1) as f64;
+    Some(ExpectedLosses {
+        against,
+        wrong: share(both.iter().filter(|row| is_wrong(row.0, row.2)).count()),
+        differ: share(both.iter().filter(|row| is_wrong(row.0, row.2) != is_wrong(row.1, row.2)).count()),
+        candidate: pairs(|candidate, _, own, _| (candidate, own))?,
+        champion: pairs(|_, champion, _, other| (champion, other))?,
+        between: pairs(|candidate, champion, own, other| (candidate - champion, own - other))?,
+    })
 }
 
 /// The spec's metric of `outputs` against `labels`.

@@ -7,8 +7,8 @@
 use crate::id::{Digest, IncidentId, IntentId, ModelName, RolloutId, RunId, SignalId, Version};
 use crate::measurement::Measurement;
 use crate::schema::Schema;
-use crate::spec::{Guardrail, ModelSpec, Stage};
-use crate::time::Window;
+use crate::spec::{EstimateUse, Guardrail, MeanGuard, ModelSpec, SegmentValue, Stage, Strategy};
+use crate::time::{Period, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -281,7 +281,7 @@ pub enum Fact {
         model: ModelName,
         /// The candidate.
         version: Version,
-        /// What the person chose to go without: `evaluation`, `shadow`.
+        /// What the person chose to go without: `evaluation`, `shadow`, `fence`.
         skip: Vec<String>,
         /// Why.
         reason: String,
@@ -331,6 +331,20 @@ pub enum Fact {
         artifact: Digest,
         /// Yes or no.
         approved: bool,
+        /// Why.
+        reason: String,
+    },
+    /// A person took hold of a rollout.
+    #[serde(rename = "rollout.steered")]
+    RolloutSteered {
+        /// The model.
+        model: ModelName,
+        /// The rollout.
+        rollout: RolloutId,
+        /// What the person wants.
+        command: RolloutCommand,
+        /// The artefact of the candidate that it is about.
+        artifact: Digest,
         /// Why.
         reason: String,
     },
@@ -389,6 +403,20 @@ pub enum Fact {
         outcome: RolloutOutcome,
         /// Requests that the candidate answered.
         exposed: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The time is over in which the old champion stood ready after a promotion.
+    #[serde(rename = "guard.ended")]
+    GuardEnded {
+        /// The model.
+        model: ModelName,
+        /// The rollout.
+        rollout: RolloutId,
+        /// The intent.
+        intent: IntentId,
+        /// Whether the new champion stays; if not, the old one serves again and the new one is fenced.
+        kept: bool,
         /// Why.
         reason: String,
     },
@@ -501,6 +529,50 @@ pub struct Evaluation {
     /// The candidate's mean loss in each value of the spec's segments that has enough of the records: `origin = JFK`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub segments: BTreeMap<String, Estimate>,
+    /// What losses are to be expected of outputs without a label, learnt from the same records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedLosses>,
+}
+
+/// What losses are to be expected of outputs, learnt where labels were known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExpectedLosses {
+    /// The champion that the candidate was compared with.
+    pub against: Version,
+    /// The candidate's loss, by its output.
+    pub candidate: LossTable,
+    /// The champion's loss, by its output.
+    pub champion: LossTable,
+    /// The candidate's loss less the champion's on the same record, by its output less the champion's.
+    pub between: LossTable,
+    /// The share of the champion's predictions that were wrong, in `[0, 1]`.
+    #[serde(default)]
+    pub wrong: f64,
+    /// The share of the records of which one of the two was right and the other wrong.
+    #[serde(default)]
+    pub differ: f64,
+}
+
+/// Mean losses by ranges of outputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LossTable {
+    /// The lowest and the highest output that was seen.
+    pub span: (f64, f64),
+    /// Where one range ends and the next begins, rising.
+    pub edges: Vec<f64>,
+    /// Of each range: rows, mean of the loss, its variance.
+    pub cells: Vec<LossCell>,
+}
+
+/// Losses of the outputs in one range.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LossCell {
+    /// Rows.
+    pub rows: u64,
+    /// Their mean loss.
+    pub mean: f64,
+    /// The variance of the loss among them.
+    pub variance: f64,
 }
 
 /// A number with its 95 % interval.
@@ -517,14 +589,23 @@ pub struct Estimate {
 /// What a rollout does, fixed when it starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RolloutPlan {
+    /// How traffic moves.
+    #[serde(default = "canary")]
+    pub strategy: Strategy,
     /// The steps.
     pub stages: Vec<Stage>,
     /// What is judged.
     pub guardrails: Vec<Guardrail>,
     /// Chance of a false rollback.
     pub alpha: f64,
+    /// How many times as many bad events as the champion's is harm, once proven to be more.
+    #[serde(default = "one")]
+    pub harm: f64,
     /// How many times as many bad events as the champion's is still safe.
     pub margin: f64,
+    /// The same in stages of few requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_margin: Option<f64>,
     /// How many times the champion's loss on the same requests is still safe.
     pub loss_margin: f64,
     /// The absolute error that counts as a loss of 1, fixed before the rollout; for regression only.
@@ -535,6 +616,58 @@ pub struct RolloutPlan {
     pub salt: String,
     /// The champion's 99th percentile of latency before the rollout, in milliseconds.
     pub latency_limit_ms: Option<f64>,
+    /// Segments that are judged by themselves as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentValue>,
+    /// Numbers whose mean must not get worse.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub means: Vec<MeanGuard>,
+    /// The share of the due labels without which performance is not proven safe.
+    #[serde(default)]
+    pub maturity: f64,
+    /// What estimated performance may do.
+    #[serde(default)]
+    pub estimate: EstimateUse,
+    /// From what performance is estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedLosses>,
+    /// How long the old champion stays ready after a promotion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Period>,
+}
+
+fn canary() -> Strategy {
+    Strategy::Canary
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// What a person wants of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutCommand {
+    /// Stay in this stage; harm still rolls back.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Withdraw the candidate; after a promotion, as long as the old champion stands ready, bring it back.
+    Abort,
+    /// Go to the next stage without the proof that this one waits for.
+    Skip,
+}
+
+impl RolloutCommand {
+    /// The word in commands and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Abort => "abort",
+            Self::Skip => "skip",
+        }
+    }
 }
 
 /// What a person is asked.
@@ -547,6 +680,8 @@ pub enum ApprovalStep {
     BeforeFull,
     /// The judge could not decide in time: go on (yes) or withdraw (no)?
     Hold,
+    /// A person wants to go on without proof: may that be?
+    Skip,
 }
 
 /// What the judge says.
@@ -580,8 +715,18 @@ impl VerdictOutcome {
 pub struct Verdict {
     /// Over all guardrails.
     pub outcome: VerdictOutcome,
-    /// One for each guardrail.
+    /// Evidence that the candidate is worse in anything: the logarithm of the mean of the guardrails' e-values, each by
+    /// its share of alpha.
+    #[serde(default)]
+    pub harm: f64,
+    /// Evidence at which that is conclusive: `-ln(alpha)`.
+    #[serde(default)]
+    pub conclusive: f64,
+    /// One for each guardrail, segment and mean.
     pub guardrails: Vec<GuardrailVerdict>,
+    /// Requests by their weight: how they were split.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<WeightCount>,
     /// Requests that the champion answered during the rollout.
     pub champion_requests: u64,
     /// Requests that the candidate answered: the exposed ones.
@@ -590,29 +735,100 @@ pub struct Verdict {
     pub shadow_requests: u64,
     /// Share of the rollout's records whose label has arrived, in `[0, 1]`.
     pub maturity: f64,
+    /// Labels that are due by now: of requests older than the expected delay.
+    #[serde(default)]
+    pub labels_due: u64,
+    /// How many of them have come.
+    #[serde(default)]
+    pub labels_came: u64,
+    /// What performance is estimated to be where labels are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<EstimateVerdict>,
     /// In one sentence.
     pub explanation: String,
 }
 
-/// The verdict on one guardrail. Evidence is the natural logarithm of an e-value; it is conclusive at `-ln(alpha)`.
+/// Events or requests of both arms with one weight.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WeightCount {
+    /// The probability with which such a request went to the candidate.
+    pub weight: f64,
+    /// Of the champion.
+    pub champion: u64,
+    /// Of the candidate.
+    pub candidate: u64,
+}
+
+/// The candidate's performance as it is estimated, beside the labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EstimateVerdict {
+    /// The candidate's mean loss less the champion's; below 0 is better.
+    pub difference: Estimate,
+    /// Requests that it rests on.
+    pub rows: u64,
+    /// Whether candidate and champion answered the same requests.
+    pub paired: bool,
+    /// Labels that have corrected it.
+    pub labels: u64,
+    /// The share of requests with outputs unlike any seen when it was learnt, in `[0, 1]`.
+    pub unknown: f64,
+    /// Worse, safe or neither.
+    pub outcome: VerdictOutcome,
+    /// In one sentence.
+    pub explanation: String,
+}
+
+/// The sums from which a guardrail's evidence can be made again, to the last bit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Bad events by the weight of their requests; pairs of answers have weight 1/2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arms: Vec<WeightCount>,
+    /// Trials and bad events that are held against a level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<(u64, u64)>,
+    /// What bets have won (logarithms): each that there is more harm than allowed, and that there is less.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bets: Vec<(f64, f64)>,
+}
+
+/// The verdict on one guardrail. Evidence is the natural logarithm of an e-value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GuardrailVerdict {
     /// Which.
     pub guardrail: Guardrail,
+    /// The segment or column that it is about; empty for all requests.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subject: String,
     /// Its part of the outcome.
     pub outcome: VerdictOutcome,
     /// Evidence that the candidate is worse.
     pub harm: f64,
     /// Evidence that it is not worse than the margin allows.
     pub safety: f64,
-    /// Evidence at which either is conclusive.
+    /// Evidence of harm at which this guardrail alone is conclusive.
     pub conclusive: f64,
+    /// Evidence at which safety is proven; none where it need not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<f64>,
     /// Bad events of the champion.
     pub champion_events: u64,
     /// Bad events of the candidate.
     pub candidate_events: u64,
+    /// Requests, or labels, of the champion that could have been bad.
+    #[serde(default)]
+    pub champion_trials: u64,
+    /// The same of the candidate.
+    #[serde(default)]
+    pub candidate_trials: u64,
     /// Pairs of champion and shadow answers compared.
     pub pairs: u64,
+    /// How much more loss, or of the number, the candidate has, with a confidence sequence at 95 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Estimate>,
+    /// What the evidence is made from.
+    #[serde(default)]
+    pub sums: Sums,
     /// In one sentence.
     pub explanation: String,
 }
@@ -676,10 +892,12 @@ impl Fact {
             Self::RolloutStarted { .. } => "rollout.started",
             Self::ApprovalRequested { .. } => "approval.requested",
             Self::ApprovalDecided { .. } => "approval.decided",
+            Self::RolloutSteered { .. } => "rollout.steered",
             Self::StageEntered { .. } => "stage.entered",
             Self::RouteApplied { .. } => "route.applied",
             Self::VerdictGiven { .. } => "verdict.given",
             Self::RolloutFinished { .. } => "rollout.finished",
+            Self::GuardEnded { .. } => "guard.ended",
             Self::ChampionChanged { .. } => "champion.changed",
             Self::ServerFailed { .. } => "server.failed",
             Self::GatewayTripped { .. } => "gateway.tripped",
@@ -712,10 +930,12 @@ impl Fact {
             | Self::RolloutStarted { model, .. }
             | Self::ApprovalRequested { model, .. }
             | Self::ApprovalDecided { model, .. }
+            | Self::RolloutSteered { model, .. }
             | Self::StageEntered { model, .. }
             | Self::RouteApplied { model, .. }
             | Self::VerdictGiven { model, .. }
             | Self::RolloutFinished { model, .. }
+            | Self::GuardEnded { model, .. }
             | Self::ChampionChanged { model, .. }
             | Self::ServerFailed { model, .. }
             | Self::GatewayTripped { model, .. }

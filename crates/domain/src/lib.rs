@@ -11,6 +11,7 @@
 //! | window, measurement | [`Window`], [`Measurement`] |
 //! | comparison of two data sets | [`comparison::Comparison`] |
 //! | estimation of performance | [`estimation::Estimation`] |
+//! | simulated rollouts | [`simulation::RolloutSimulation`] |
 //! | replay of policies | [`tuning::Tuning`] |
 //! | spec | [`ModelSpec`] |
 //! | configuration of a server | [`config::ServerConfig`] |
@@ -29,6 +30,7 @@ pub mod oip;
 pub mod problem;
 pub mod record;
 pub mod schema;
+pub mod simulation;
 pub mod spec;
 pub mod time;
 pub mod tuning;

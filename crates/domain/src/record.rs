@@ -116,6 +116,11 @@ impl Record {
     pub fn failed(&self) -> bool {
         self.status.is_some_and(|status| status == 0 || status >= 500)
     }
+
+    /// Whether no answer came, in time or at all.
+    pub fn unanswered(&self) -> bool {
+        matches!(self.status, Some(0 | 504))
+    }
 }
 
 /// The truth for a record id.

@@ -6,11 +6,13 @@
 mod exposure;
 mod personal;
 mod quality;
+mod rollout;
 mod serve;
 
 pub use exposure::{Audience, SegmentBudget};
 pub use personal::Personal;
 pub use quality::{ColumnQuality, Portion, QualityCheck, QualitySection};
+pub use rollout::{EstimateUse, Guard, JUDGED_MEANS, JUDGED_SEGMENTS, MeanGuard, SegmentValue, Worse};
 pub use serve::{Repeatable, ServeSection};
 
 use crate::id::ModelName;
@@ -443,8 +445,10 @@ impl fmt::Display for Trigger {
 pub struct RolloutSection {
     /// How traffic moves.
     pub strategy: Strategy,
-    /// The steps: `shadow 1d`, `5%`, `25% 2d`, `100%`; a time is the least time in the step.
+    /// The steps: `shadow 1d`, `5%`, `25% 2d`, `100%`; a time is the least time in the step. Without them the strategy
+    /// says which.
     #[schemars(with = "Vec<String>")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<Stage>,
     /// What the judge looks at.
     pub guardrails: Vec<Guardrail>,
@@ -452,10 +456,28 @@ pub struct RolloutSection {
     pub approval: Approval,
     /// Chance that a candidate that is no worse is rolled back, for the whole rollout.
     pub alpha: f64,
+    /// A candidate that is proven to have more than this many times the champion's bad events is rolled back.
+    pub harm: f64,
     /// How many times as many bad events as the champion's a candidate may have and still count as safe.
     pub margin: f64,
+    /// The same, if it is more, in stages that give the candidate at most 5 % of the requests.
+    pub early_margin: f64,
     /// How many times the champion's mean loss a candidate may have on the same requests and still count as safe.
     pub loss_margin: f64,
+    /// Segments that are judged by themselves as well, such as `origin = JFK`: harm there is enough to roll back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub segments: Vec<SegmentValue>,
+    /// Numbers whose mean must not get worse.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub means: Vec<MeanGuard>,
+    /// Performance is proven safe only once this share of the labels that are due has come.
+    pub maturity: f64,
+    /// What estimated performance may do until the labels come.
+    pub estimate: EstimateUse,
+    /// How long the old champion stays ready after a promotion, with the new one watched against it; or `off`.
+    #[schemars(with = "String")]
+    pub guard: Guard,
     /// A stage that has not been judged safe after this time is put on hold.
     #[schemars(with = "String")]
     pub stage_timeout: Period,
@@ -477,20 +499,21 @@ pub struct RolloutSection {
 
 impl Default for RolloutSection {
     fn default() -> Self {
-        let stage = |share: f64| Stage { share: Share::Percent(share), at_least: None };
         Self {
             strategy: Strategy::Canary,
-            stages: vec![
-                Stage { share: Share::Shadow, at_least: Some(Period::from_seconds(3_600)) },
-                stage(5.0),
-                stage(25.0),
-                stage(100.0),
-            ],
+            stages: Vec::new(),
             guardrails: vec![Guardrail::Errors, Guardrail::Performance],
             approval: Approval::None,
             alpha: 0.05,
+            harm: 1.0,
             margin: 1.5,
+            early_margin: 2.0,
             loss_margin: 1.1,
+            segments: Vec::new(),
+            means: Vec::new(),
+            maturity: 0.8,
+            estimate: EstimateUse::Hold,
+            guard: Guard(Some(Period::from_days(1))),
             stage_timeout: Period::from_days(7),
             on_hold: OnHold::Wait,
             budget: None,
@@ -505,8 +528,16 @@ impl Default for RolloutSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
+    /// Copies of requests alone, until the candidate is proven safe.
+    Shadow,
     /// Step by step, judged at each step.
     Canary,
+    /// All requests move at once, and back at once if the old champion turns out to have been better.
+    BlueGreen,
+    /// Callers are divided for a time, each stays on one side, and the candidate must be proven better.
+    Ab,
+    /// The candidate gets copies for a long time, and takes over when it is proven better.
+    ChampionChallenger,
 }
 
 /// What the judge looks at.
@@ -515,10 +546,14 @@ pub enum Strategy {
 pub enum Guardrail {
     /// Failed calls.
     Errors,
+    /// Calls without an answer: in time, or at all.
+    Timeouts,
     /// Calls slower than the champion's 99th percentile before the rollout.
     LatencyP99,
     /// Wrong predictions, as labels arrive.
     Performance,
+    /// The mean of a number, as `rollout.means` says.
+    Mean,
 }
 
 impl Guardrail {
@@ -526,8 +561,10 @@ impl Guardrail {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Errors => "errors",
+            Self::Timeouts => "timeouts",
             Self::LatencyP99 => "latency_p99",
             Self::Performance => "performance",
+            Self::Mean => "mean",
         }
     }
 }
@@ -569,6 +606,8 @@ pub struct Stage {
 /// Share of the traffic that a stage gives to the candidate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Share {
+    /// Nothing yet: its server stands ready.
+    Preview,
     /// Copies of all requests; its answers are not used.
     Shadow,
     /// This percentage of the requests, above 0 and at most 100.
@@ -579,7 +618,7 @@ impl Stage {
     /// Weight of the candidate in `[0, 1]`.
     pub fn weight(&self) -> f64 {
         match self.share {
-            Share::Shadow => 0.0,
+            Share::Preview | Share::Shadow => 0.0,
             Share::Percent(percent) => percent / 100.0,
         }
     }
@@ -590,6 +629,7 @@ impl FromStr for Stage {
     fn from_str(text: &str) -> Result<Self, Problem> {
         let mut words = text.split_whitespace();
         let share = match words.next() {
+            Some("preview") => Some(Share::Preview),
             Some("shadow") => Some(Share::Shadow),
             Some(word) => word
                 .strip_suffix('%')
@@ -623,6 +663,7 @@ impl From<Stage> for String {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.share {
+            Share::Preview => f.write_str("preview")?,
             Share::Shadow => f.write_str("shadow")?,
             Share::Percent(percent) => write!(f, "{percent}%")?,
         }
@@ -704,22 +745,7 @@ impl ModelSpec {
             &rollout.segment_budgets,
             rollout.budget,
         )?;
-        let weights: Vec<f64> = rollout.stages.iter().map(Stage::weight).collect();
-        if weights.last() != Some(&1.0) {
-            return wrong(
-                "rollout.stages",
-                "does not end with `100%`",
-                "the last stage makes the candidate champion",
-            );
-        }
-        if weights.windows(2).any(|pair| pair[0] >= pair[1]) {
-            return wrong(
-                "rollout.stages",
-                "does not rise from stage to stage",
-                "for example shadow 1d, 5%, 25%, 100%",
-            );
-        }
-        Ok(())
+        rollout.check()
     }
 
     /// What is wrong with the declared segments, as far as the spec alone tells.
@@ -840,7 +866,7 @@ time = "ts"
     fn the_shortest_spec_gets_defaults() {
         let spec = ModelSpec::parse(SPEC).unwrap();
         assert_eq!(spec.metric(), Metric::Brier);
-        assert_eq!(spec.rollout.stages.len(), 4);
+        assert_eq!(spec.rollout.steps().len(), 4);
         let text = toml::to_string(&spec).unwrap();
         assert_eq!(ModelSpec::parse(&text).unwrap(), spec);
     }

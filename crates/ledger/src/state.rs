@@ -8,11 +8,12 @@ use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use steersman_domain::fact::{
-    ApprovalStep, Evaluation, RolloutOutcome, RolloutPlan, RunTask, SnapshotRequest, TripCause, Verdict,
+    ApprovalStep, Evaluation, RolloutCommand, RolloutOutcome, RolloutPlan, RunTask, SnapshotRequest,
+    TripCause, Verdict,
 };
 use steersman_domain::{
-    Actor, Digest, Entry, ErrorKind, Fact, IncidentId, IntentId, Measurement, ModelName, ModelSpec, Problem,
-    RolloutId, RunId, Schema, SignalId, Version,
+    Actor, Digest, Entry, ErrorKind, Fact, IncidentId, IntentId, Measurement, ModelName, ModelSpec, Period,
+    Problem, RolloutId, RunId, Schema, SignalId, Version,
 };
 
 /// Everything that is so, according to the facts up to `size`.
@@ -114,8 +115,12 @@ pub struct VersionState {
     pub evaluation: Option<Evaluation>,
     /// What the evaluation gate said.
     pub gate: Option<GateState>,
-    /// Withdrawn after a rollout: it gets no traffic again unless a person asks for it.
+    /// Withdrawn after a rollout: it gets no traffic again unless a person asks for it, and neither does another version
+    /// with the same artefact.
     pub withdrawn: bool,
+    /// Why it is withdrawn; empty if it is not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub fence: String,
 }
 
 /// What a gate said.
@@ -240,12 +245,57 @@ pub struct RolloutState {
     pub approvals: Vec<ApprovalState>,
     /// What the judge said, each time it changed its mind.
     pub verdicts: Vec<VerdictState>,
+    /// What people wanted of it, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steered: Vec<SteeredState>,
     /// The gateway took the traffic away by itself.
     pub tripped: Option<TripState>,
     /// How much of its budget each gateway may use.
     pub grants: BTreeMap<String, u64>,
     /// How it ended.
     pub finished: Option<FinishState>,
+    /// After a promotion: how long the old champion stands ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardState>,
+}
+
+/// A person took hold of a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SteeredState {
+    /// What was wanted.
+    pub command: RolloutCommand,
+    /// By whom.
+    pub by: Actor,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+    /// Position of the fact.
+    pub seq: u64,
+}
+
+/// The time after a promotion in which the old champion stands ready.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GuardState {
+    /// When it began.
+    pub since: Timestamp,
+    /// When it is over, if nothing happens.
+    pub until: Timestamp,
+    /// How it ended.
+    pub ended: Option<GuardEndState>,
+}
+
+/// How the time after a promotion ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GuardEndState {
+    /// Whether the new champion stayed.
+    pub kept: bool,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// Position of the fact.
+    pub seq: u64,
 }
 
 /// A stage that a rollout entered.
@@ -421,6 +471,12 @@ impl ModelState {
         self.rollouts.last().filter(|rollout| rollout.finished.is_none())
     }
 
+    /// The rollout after whose promotion the old champion still stands ready; there is at most one.
+    pub fn guarded_rollout(&self) -> Option<(&RolloutState, &GuardState)> {
+        let last = self.rollouts.last()?;
+        Some((last, last.guard.as_ref().filter(|guard| guard.ended.is_none())?))
+    }
+
     /// Jobs that are asked for and not done.
     pub fn pending_runs(&self) -> impl Iterator<Item = &RunState> {
         self.runs.iter().filter(|run| run.status == RunStatus::Requested)
@@ -470,10 +526,31 @@ impl ModelState {
     }
 }
 
+impl VersionState {
+    /// Keeps it from being rolled out, for a reason, or no more.
+    fn fence(&mut self, reason: Option<String>) {
+        self.withdrawn = reason.is_some();
+        self.fence = reason.unwrap_or_default();
+    }
+}
+
 impl RolloutState {
     /// The stage it is in; none before the first.
     pub fn current_stage(&self) -> Option<&StageState> {
         self.stages.last()
+    }
+
+    /// The command that holds it in its stage, if one does.
+    pub fn paused(&self) -> Option<&SteeredState> {
+        let holds = |steered: &&SteeredState| {
+            matches!(steered.command, RolloutCommand::Pause | RolloutCommand::Resume)
+        };
+        self.steered.iter().rev().find(holds).filter(|last| last.command == RolloutCommand::Pause)
+    }
+
+    /// The last command of this kind.
+    pub fn command(&self, command: RolloutCommand) -> Option<&SteeredState> {
+        self.steered.iter().rev().find(|steered| steered.command == command)
     }
 
     /// The question of this step, if it was asked.
@@ -611,6 +688,10 @@ fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> 
             model.run_mut(&run)?.status = RunStatus::Failed { at, reason, hint };
         }
         Fact::VersionRegistered { version, artifact, run, snapshot, trained_until, note, .. } => {
+            let same = |other: &&VersionState| other.withdrawn && other.artifact == artifact;
+            let fence = model.versions.values().rev().find(same).map_or(String::new(), |other| {
+                format!("the same artefact as {}: {}", other.version, other.fence)
+            });
             let state = VersionState {
                 version,
                 artifact,
@@ -623,7 +704,8 @@ fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> 
                 seq,
                 evaluation: None,
                 gate: None,
-                withdrawn: false,
+                withdrawn: !fence.is_empty(),
+                fence,
             };
             model.versions.insert(version, state);
         }
@@ -634,7 +716,7 @@ fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> 
             model.version_mut(version)?.gate = Some(GateState { passed, reason, seq });
         }
         Fact::RolloutRequested { version, skip, reason, .. } => {
-            model.version_mut(version)?.withdrawn = false;
+            model.version_mut(version)?.fence(None);
             let by = entry.actor.clone();
             model.requests.push(RequestState { version, skip, reason, by, seq, taken: false });
         }
@@ -653,9 +735,11 @@ fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> 
                 stages: Vec::new(),
                 approvals: Vec::new(),
                 verdicts: Vec::new(),
+                steered: Vec::new(),
                 tripped: None,
                 grants: BTreeMap::new(),
                 finished: None,
+                guard: None,
             });
         }
         Fact::ApprovalRequested { rollout, step, artifact, question, .. } => {
@@ -680,10 +764,27 @@ fn apply_to_model(model: &mut ModelState, entry: &Entry) -> Result<(), Problem> 
         }
         Fact::RolloutFinished { rollout, outcome, exposed, reason, .. } => {
             let state = model.rollout_mut(&rollout)?;
-            state.finished = Some(FinishState { outcome, at, exposed, reason, seq });
             let candidate = state.candidate;
-            if outcome != RolloutOutcome::Promoted {
-                model.version_mut(candidate)?.withdrawn = true;
+            let why = format!("{}: {reason}", outcome.as_str());
+            state.finished = Some(FinishState { outcome, at, exposed, reason, seq });
+            if outcome == RolloutOutcome::Promoted {
+                let guard = |time: Period| GuardState { since: at, until: time.after(at), ended: None };
+                state.guard = state.plan.guard.map(guard);
+            } else {
+                model.version_mut(candidate)?.fence(Some(why));
+            }
+        }
+        Fact::RolloutSteered { rollout, command, reason, .. } => {
+            let by = entry.actor.clone();
+            model.rollout_mut(&rollout)?.steered.push(SteeredState { command, by, reason, at, seq });
+        }
+        Fact::GuardEnded { rollout, kept, reason, .. } => {
+            let state = model.rollout_mut(&rollout)?;
+            let candidate = state.candidate;
+            let guard = state.guard.as_mut().ok_or_else(|| unknown("guard of rollout", &rollout))?;
+            guard.ended = Some(GuardEndState { kept, at, reason: reason.clone(), seq });
+            if !kept {
+                model.version_mut(candidate)?.fence(Some(format!("reverted: {reason}")));
             }
         }
         Fact::ChampionChanged { version, rollout, .. } => {

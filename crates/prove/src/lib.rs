@@ -7,6 +7,7 @@
 //! - [`comparison`]: the same for two data sets that were compared.
 //! - [`estimation`]: the same for performance that was estimated.
 //! - [`tuning`]: the same for policies that were replayed.
+//! - [`simulation`]: the same for rollouts that were simulated.
 
 pub mod chart;
 pub mod comparison;
@@ -16,7 +17,9 @@ pub mod estimation;
 mod plot;
 mod quality;
 pub mod report;
+mod rollouts;
 mod segments;
+pub mod simulation;
 pub mod story;
 pub mod tuning;
 

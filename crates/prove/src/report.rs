@@ -3,12 +3,15 @@
 use crate::chart::{Cell, Mark, Point, Step, Timeline, map, steps};
 use crate::delivery::{Figure, figures, period};
 use crate::quality::{self, QualityRow};
+use crate::rollouts::{Course, course};
 use crate::segments::{Segments, segments};
+use crate::simulation::{ForecastText, forecast};
 use crate::story::{Event, Tone};
 use askama::Template;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use steersman_domain::fact::RolloutOutcome;
+use steersman_domain::fact::{RolloutOutcome, Verdict};
+use steersman_domain::simulation::SimulatedStrategy;
 use steersman_domain::time::{from_micros, micros};
 use steersman_domain::{Measurement, ModelName, MonitorKind, Problem, Window};
 use steersman_ledger::State;
@@ -27,6 +30,10 @@ pub struct ModelTelemetry {
     pub labels: u64,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// How rollouts would go if one started now.
+    pub forecast: Option<SimulatedStrategy>,
+    /// What the judge says at the moment.
+    pub verdict: Option<Verdict>,
 }
 
 /// What a report is made from.
@@ -120,7 +127,7 @@ struct RolloutRow {
 struct VersionRow {
     version: String,
     serves: bool,
-    withdrawn: bool,
+    withdrawn: String,
     registered: String,
     note: String,
     artifact: String,
@@ -149,6 +156,8 @@ struct ModelSection<'a> {
     drift: String,
     quality: Vec<QualityRow>,
     segments: Segments,
+    under_way: Option<Course>,
+    forecast: Option<ForecastText>,
     weights: String,
     rollouts: Vec<RolloutRow>,
     events: Vec<&'a Event>,
@@ -181,6 +190,8 @@ pub fn model_section(
         drift: drift(&latest),
         quality: quality::rows(&latest),
         segments: segments(model, &telemetry.segments, &latest),
+        under_way: course(model, telemetry.verdict.as_ref(), now, forms),
+        forecast: telemetry.forecast.as_ref().filter(|_| !begun(model)).and_then(forecast),
         weights: weights(model, now),
         rollouts: model.rollouts.iter().rev().map(rollout_row).collect(),
         events: telemetry.events.iter().rev().collect(),
@@ -364,8 +375,15 @@ fn heat(distance: f64, ordinary: Option<(f64, f64)>) -> u8 {
     steps.iter().filter(|limit| distance > **limit).count() as u8
 }
 
+/// Whether a rollout has entered its first stage: until then its forecast is of use.
+fn begun(model: &ModelState) -> bool {
+    model.active_rollout().is_some_and(|rollout| rollout.current_stage().is_some())
+}
+
 fn tone_of(rollout: &RolloutState) -> &'static str {
+    let reverted = rollout.guard.as_ref().and_then(|guard| guard.ended.as_ref()).is_some_and(|end| !end.kept);
     match rollout.finished.as_ref().map(|end| end.outcome) {
+        _ if reverted => Tone::Bad.as_str(),
         Some(RolloutOutcome::Promoted) => Tone::Good.as_str(),
         Some(_) => Tone::Bad.as_str(),
         None => Tone::Neutral.as_str(),
@@ -403,7 +421,10 @@ fn rollout_row(rollout: &RolloutState) -> RolloutRow {
     RolloutRow {
         candidate: rollout.candidate.to_string(),
         began: rollout.started_at.strftime("%Y-%m-%d").to_string(),
-        outcome: end.map_or("under way", |end| end.outcome.as_str()),
+        outcome: match rollout.guard.as_ref().and_then(|guard| guard.ended.as_ref()) {
+            Some(ended) if !ended.kept => "reverted",
+            _ => end.map_or("under way", |end| end.outcome.as_str()),
+        },
         tone: tone_of(rollout),
         exposed: end.map_or(String::new(), |end| end.exposed.to_string()),
         why: match (end, rollout.verdicts.last()) {
@@ -427,7 +448,7 @@ fn version_row(model: &ModelState, version: &steersman_ledger::state::VersionSta
     VersionRow {
         version: version.version.to_string(),
         serves: model.champion() == Some(version.version),
-        withdrawn: version.withdrawn,
+        withdrawn: version.fence.clone(),
         registered: version.registered_at.strftime("%Y-%m-%d %H:%M").to_string(),
         note: version.note.clone(),
         artifact: version.artifact.short().to_owned(),

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use steersman_domain::fact::{ApprovalStep, RolloutOutcome, RunTask, TripCause, VerdictOutcome};
+use steersman_domain::fact::{
+    ApprovalStep, RolloutCommand, RolloutOutcome, RunTask, TripCause, VerdictOutcome,
+};
 use steersman_domain::{Entry, Fact, ModelName, Version};
 
 /// How an event is to be taken.
@@ -144,8 +146,22 @@ fn words(fact: &Fact) -> Option<(Tone, String, String)> {
             let stages: Vec<String> = plan.stages.iter().map(ToString::to_string).collect();
             (Neutral, format!("Rollout of {candidate} against {champion}"), stages.join(", "))
         }
+        Fact::RolloutSteered { command, reason, .. } => {
+            let (tone, title) = match command {
+                RolloutCommand::Pause => (Neutral, "Rollout paused"),
+                RolloutCommand::Resume => (Neutral, "Rollout goes on"),
+                RolloutCommand::Abort => (Bad, "Rollout aborted"),
+                RolloutCommand::Skip => (Neutral, "To go on without proof was asked for"),
+            };
+            (tone, title.to_owned(), reason.clone())
+        }
+        Fact::GuardEnded { kept, reason, .. } => match kept {
+            true => (Good, "The new champion stays".to_owned(), reason.clone()),
+            false => (Bad, "The old champion comes back".to_owned(), reason.clone()),
+        },
         Fact::StageEntered { weight, mirror, stage, .. } => {
             let share = match mirror {
+                _ if *weight == 0.0 && !mirror => "nothing yet, its server stands ready".to_owned(),
                 true => "copies of all requests, its answers are not used".to_owned(),
                 false => format!("{:.0} % of the requests", 100.0 * weight),
             };
@@ -230,6 +246,7 @@ fn step_words(step: ApprovalStep) -> &'static str {
         ApprovalStep::BeforeStart => "before the start",
         ApprovalStep::BeforeFull => "before promotion",
         ApprovalStep::Hold => "to go on",
+        ApprovalStep::Skip => "to go on without proof",
     }
 }
 

@@ -105,10 +105,7 @@ pub fn html(found: &Tuning, program: &str) -> Result<String, askama::Error> {
         replay.chunk_rows,
         day(replay.to)
     );
-    let words = found.summary.replace('`', "");
-    let mut letters = words.chars();
-    let headline =
-        letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect::<String>());
+    let headline = crate::comparison::sentence(&found.summary.replace('`', ""));
     let page = Page {
         style: crate::STYLE,
         program,

@@ -20,6 +20,7 @@
 //! - [`multivariate`]: changes of how columns hang together.
 //! - [`learn`]: small learners for estimators that need one.
 //! - [`series`]: one operational series, watched point by point.
+//! - [`random`]: random numbers from a seed, for simulations.
 
 pub mod calibration;
 pub mod concept;
@@ -35,7 +36,7 @@ pub mod metric;
 pub mod multivariate;
 pub mod profile;
 pub mod quality;
-mod random;
+pub mod random;
 mod ranking;
 pub mod segment;
 pub mod sequential;

@@ -10,11 +10,11 @@ const NORMAL_FROM: f64 = 30.0;
 /// SplitMix64 (Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014): eight bytes of state,
 /// small and well mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// A stream of its own for each seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -28,7 +28,7 @@ impl Random {
     }
 
     /// A number in `[0, 1)`, a multiple of `2^-53`.
-    pub(crate) fn uniform(&mut self) -> f64 {
+    pub fn uniform(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
@@ -57,7 +57,7 @@ impl Random {
 
     /// A count with this mean: by multiplication of uniform numbers (Knuth), or the rounded normal law where that is as
     /// good (Box and Muller).
-    pub(crate) fn poisson(&mut self, mean: f64) -> f64 {
+    pub fn poisson(&mut self, mean: f64) -> f64 {
         if mean >= NORMAL_FROM {
             let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
             let normal = radius * (TAU * self.uniform()).cos();
@@ -74,7 +74,7 @@ impl Random {
 
     /// How many of `trials` succeed that each do so with probability `share`: inversion, searched outwards from the mode,
     /// so that it takes about as many steps as the standard deviation is large.
-    pub(crate) fn binomial(&mut self, trials: u64, share: f64) -> u64 {
+    pub fn binomial(&mut self, trials: u64, share: f64) -> u64 {
         if trials == 0 || share <= 0.0 {
             return 0;
         }
@@ -114,6 +114,32 @@ impl Random {
         mode
     }
 
+    /// The same for simulations that draw very many: inversion from 0 where few succeed or few fail, the rounded normal law
+    /// otherwise.
+    pub fn successes(&mut self, trials: u64, share: f64) -> u64 {
+        if trials == 0 || share <= 0.0 {
+            return 0;
+        }
+        if share > 0.5 {
+            return trials - self.successes(trials, 1.0 - share);
+        }
+        let (count, mean) = (trials as f64, trials as f64 * share);
+        if mean >= NORMAL_FROM {
+            let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+            let normal = radius * (TAU * self.uniform()).cos();
+            return (mean + (mean * (1.0 - share)).sqrt() * normal).round().clamp(0.0, count) as u64;
+        }
+        let odds = share / (1.0 - share);
+        let mut chance = (count * (-share).ln_1p()).exp();
+        let (mut left, mut found) = (self.uniform() - chance, 0u64);
+        while left >= 0.0 && found < trials && chance > 0.0 {
+            chance *= (count - found as f64) / (found + 1) as f64 * odds;
+            found += 1;
+            left -= chance;
+        }
+        found
+    }
+
     /// How `rows` fall into cells with these shares, which add up to 1.
     pub(crate) fn multinomial(&mut self, rows: u64, shares: &[f64]) -> Vec<u64> {
         let (mut left, mut rest) = (rows, 1.0f64);
@@ -145,6 +171,11 @@ mod tests {
             let mean = drawn.iter().sum::<f64>() / runs as f64;
             let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / runs as f64;
             let expected = trials as f64 * share * (1.0 - share);
+            assert!((mean - trials as f64 * share).abs() < 4.0 * (expected / runs as f64).sqrt());
+            assert!((variance / expected - 1.0).abs() < 0.1, "{variance} {expected}");
+            let drawn: Vec<f64> = (0..runs).map(|_| random.successes(trials, share) as f64).collect();
+            let mean = drawn.iter().sum::<f64>() / runs as f64;
+            let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / runs as f64;
             assert!((mean - trials as f64 * share).abs() < 4.0 * (expected / runs as f64).sqrt());
             assert!((variance / expected - 1.0).abs() < 0.1, "{variance} {expected}");
         }

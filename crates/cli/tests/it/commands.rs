@@ -21,10 +21,19 @@ fn every_command_has_help_with_an_example() {
         "report",
         "compare",
         "tune",
+        "simulate",
+        "rollout",
     ] {
         let (code, out, _) = run(&[command, "--help"]);
         assert_eq!(code, 0, "{command}");
         assert!(out.contains("steersman ") && out.contains("Usage:"), "{command}: {out}");
+    }
+    assert!(
+        run(&["simulate", "rollout", "--help"]).1.contains("steersman simulate rollout model.toml --traffic")
+    );
+    for command in ["show", "start", "pause", "resume", "abort", "skip"] {
+        let out = run(&["rollout", command, "--help"]).1;
+        assert!(out.contains(&format!("steersman rollout {command} ")), "{out}");
     }
     assert!(run(&["verify", "log", "--help"]).1.contains("steersman verify log --dir"));
 }

@@ -14,7 +14,9 @@ mod personal;
 mod platform;
 mod query;
 mod replicas;
+mod rollout;
 mod shared_records;
+mod simulate;
 mod tune;
 
 use std::process::{Command, Output};

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod judging;
 mod restarts;
+mod simulated;
 mod story;
+mod table;
 mod world;

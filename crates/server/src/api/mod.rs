@@ -12,6 +12,7 @@ mod metrics;
 mod models;
 mod problem;
 mod query;
+mod rollouts;
 mod snapshots;
 mod telemetry;
 
@@ -55,7 +56,13 @@ pub fn router(platform: Platform) -> Router {
         .route("/gateways/{gateway}/orders", post(gateways::orders))
         .route("/gateways/{gateway}/captures", post(gateways::captures))
         .route("/query", post(query::query))
+        .route("/models/{model}/forecast", get(rollouts::forecast))
+        .route("/models/{model}/verdict", get(rollouts::verdict))
         .route("/rollouts/{rollout}/approve", post(models::approve))
+        .route("/rollouts/{rollout}/pause", post(rollouts::pause))
+        .route("/rollouts/{rollout}/resume", post(rollouts::resume))
+        .route("/rollouts/{rollout}/abort", post(rollouts::abort))
+        .route("/rollouts/{rollout}/skip", post(rollouts::skip))
         .route("/rollouts/{rollout}/reject", post(models::reject))
         .route("/reports/{name}", post(models::report))
         .route("/ledger/entries", get(ledger::entries))

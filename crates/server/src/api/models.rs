@@ -243,9 +243,9 @@ pub(super) async fn request_rollout(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Answer {
-    by: String,
+    pub(super) by: String,
     #[serde(default)]
-    reason: String,
+    pub(super) reason: String,
 }
 
 pub(super) async fn approve(

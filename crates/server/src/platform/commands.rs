@@ -4,7 +4,8 @@ use super::{Platform, blocking};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use steersman_act::artifact;
-use steersman_domain::fact::ApprovalStep;
+use steersman_decide::rollout::Judged;
+use steersman_domain::fact::{ApprovalStep, RolloutCommand};
 use steersman_domain::{Actor, Fact, ModelName, ModelSpec, Problem, RolloutId, Version};
 use steersman_store::{Batch, Draft};
 
@@ -129,10 +130,11 @@ impl Platform {
     ) -> Result<(), Problem> {
         let state = self.state();
         let known = state.model(model)?;
-        if let Some(unknown) = skip.iter().find(|step| !["evaluation", "shadow"].contains(&step.as_str())) {
+        let possible = ["evaluation", "shadow", "fence"];
+        if let Some(unknown) = skip.iter().find(|step| !possible.contains(&step.as_str())) {
             return Err(Problem::invalid(format!("`{unknown}` cannot be skipped"))
                 .field("skip")
-                .hint("evaluation and shadow can be"));
+                .hint("evaluation, shadow and fence can be"));
         }
         let Some(candidate) = known.versions.get(&version) else {
             return Err(Problem::not_found(format!("`{model}` has no version {version}")));
@@ -144,7 +146,13 @@ impl Platform {
         }
         if let Some(rollout) = known.active_rollout() {
             let message = format!("rollout {} of {} is under way", rollout.rollout, rollout.candidate);
-            return Err(Problem::conflict(message).hint("wait for its end, or `steersman reject` it"));
+            return Err(Problem::conflict(message).hint("wait for its end, or `steersman rollout abort` it"));
+        }
+        if candidate.withdrawn && !skip.iter().any(|step| step == "fence") {
+            let message = format!("{version} is fenced: {}", candidate.fence);
+            return Err(
+                Problem::conflict(message).hint("skip `fence` and say why, if it shall be tried again")
+            );
         }
         let evaluated = candidate.gate.as_ref().is_some_and(|gate| gate.passed);
         if !evaluated && !skip.iter().any(|step| step == "evaluation") {
@@ -204,6 +212,50 @@ impl Platform {
             reason,
         });
         self.write_by(by, facts).await
+    }
+
+    /// Takes hold of a rollout: holds it, lets it go on, aborts it (or brings the old champion back while it stands
+    /// ready), or goes on without proof.
+    pub async fn steer(
+        &self,
+        by: &str,
+        rollout: &RolloutId,
+        command: RolloutCommand,
+        reason: String,
+    ) -> Result<(), Problem> {
+        let state = self.state();
+        let found = state.models.iter().find_map(|(name, model)| {
+            let judged = Judged::of(model).filter(|judged| judged.rollout.rollout == *rollout)?;
+            Some((name, model, judged))
+        });
+        let Some((name, model, judged)) = found else {
+            return Err(Problem::not_found(format!("no rollout `{rollout}` is under way"))
+                .hint("`steersman rollouts` lists them"));
+        };
+        let conflict = |message: &str, hint: &str| Err(Problem::conflict(message).hint(hint));
+        let paused = judged.rollout.paused().is_some();
+        match command {
+            RolloutCommand::Abort => {}
+            _ if judged.guard.is_some() => {
+                return conflict("the candidate serves already", "`abort` brings the old champion back");
+            }
+            RolloutCommand::Pause if paused => {
+                return conflict("it is paused already", "`resume` lets it go on");
+            }
+            RolloutCommand::Resume if !paused => return conflict("it is not paused", "`pause` holds it"),
+            RolloutCommand::Skip if judged.rollout.current_stage().is_none() => {
+                return conflict("it has not begun its first stage", "approve or abort it");
+            }
+            _ => {}
+        }
+        if matches!(command, RolloutCommand::Skip | RolloutCommand::Abort) && reason.trim().is_empty() {
+            let message = format!("a reason is needed to {} a rollout", command.as_str());
+            return Err(Problem::invalid(message).field("reason"));
+        }
+        let artifact = model.versions.get(&judged.rollout.candidate).map(|version| version.artifact.clone());
+        let artifact = artifact.ok_or_else(|| Problem::internal("a rollout without a version"))?;
+        let (model, rollout) = (name.clone(), rollout.clone());
+        self.write_by(by, vec![Fact::RolloutSteered { model, rollout, command, artifact, reason }]).await
     }
 
     /// Writes facts in a person's name.

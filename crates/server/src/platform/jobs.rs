@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use steersman_act::train::{Trained, Training};
 use steersman_act::{command::RunFailure, infer};
 use steersman_decide::compare;
-use steersman_decide::evaluation::{Scored, within_segments};
+use steersman_decide::evaluation::{Scored, expected_losses, within_segments};
 use steersman_domain::fact::{Evaluation, RunTask, SnapshotRequest};
 use steersman_domain::oip::Row;
 use steersman_domain::spec::SnapshotFormat;
@@ -189,7 +189,8 @@ impl Platform {
             })
             .unzip();
         let segments = within_segments(&model.spec, &scored, &compared);
-        let evaluation = Evaluation { segments, ..compare(&model.spec, &scored)? };
+        let expected = model.champion().and_then(|against| expected_losses(&model.spec, &scored, against));
+        let evaluation = Evaluation { segments, expected, ..compare(&model.spec, &scored)? };
         let facts = [
             Fact::EvaluationFinished { model: name.clone(), run: run.run.clone(), version, evaluation },
             Fact::RunFinished {

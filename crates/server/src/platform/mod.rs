@@ -20,6 +20,7 @@ mod archive;
 mod clock;
 mod commands;
 mod events;
+mod forecast;
 mod gateways;
 mod ingest;
 mod jobs;
@@ -48,8 +49,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use steersman_act::server::Servers;
+use steersman_decide::rollout::Judged;
 use steersman_decide::{Intent, Judge};
 use steersman_domain::config::{RecordsSection, StoreSection};
+use steersman_domain::simulation::SimulatedStrategy;
 use steersman_domain::time::from_micros;
 use steersman_domain::{
     Actor, Entry, Fact, ModelName, ModelSpec, Period, Problem, RolloutId, RunId, Version,
@@ -159,8 +162,10 @@ struct Inner {
 /// What is known of a model beside the ledger: all of it can be made again from records and facts.
 #[derive(Default)]
 struct Live {
-    /// The judge of the active rollout.
-    judge: Option<(RolloutId, Judge)>,
+    /// The judge of the active rollout, or of the version that was promoted lately.
+    judge: Option<((RolloutId, bool), Judge)>,
+    /// How a rollout would go, and what that was computed from.
+    forecast: Option<(forecast::Basis, SimulatedStrategy)>,
     /// Time of the first and of the last labelled row of the reference.
     reference_span: Option<(Timestamp, Timestamp)>,
     /// Time of the latest record.
@@ -413,9 +418,9 @@ impl Platform {
         Ok(())
     }
 
-    /// Gives the active rollout its judge, fed with everything that arrived since the rollout began.
+    /// Gives the active rollout, or the version that was promoted lately, its judge, fed with everything that arrived since.
     async fn ready_judge(&self, name: &ModelName, model: &ModelState) -> Result<(), Problem> {
-        let Some(rollout) = model.active_rollout() else {
+        let Some(judged) = Judged::of(model) else {
             if let Some(live) = lock(&self.inner.models).get_mut(name) {
                 live.judge = None;
             }
@@ -423,13 +428,13 @@ impl Platform {
         };
         let known = lock(&self.inner.models)
             .get(name)
-            .is_some_and(|live| live.judge.as_ref().is_some_and(|(id, _)| *id == rollout.rollout));
+            .is_some_and(|live| live.judge.as_ref().is_some_and(|(key, _)| *key == judged.key()));
         if known {
             return Ok(());
         }
-        let mut judge = Judge::new(&model.spec, &rollout.plan);
+        let mut judge = judged.judge(&model.spec);
         let (log, replayed) = (self.inner.log.clone(), name.clone());
-        let began = rollout.started_at;
+        let began = judged.since();
         // What arrives after the cursor is shown to the judge when it is taken in.
         let Some(cursor) = lock(&self.inner.models).get(name).map(|live| live.cursor.clone()) else {
             return Ok(());
@@ -440,7 +445,7 @@ impl Platform {
         }
         let mut models = lock(&self.inner.models);
         let Some(live) = models.get_mut(name) else { return Ok(()) };
-        live.judge = Some((rollout.rollout.clone(), judge));
+        live.judge = Some((judged.key(), judge));
         Ok(())
     }
 
@@ -462,7 +467,7 @@ impl Platform {
             let Some((fresh, arrivals)) = fresh.await? else { return Ok(()) };
             self.inner.watcher.note(name, &fresh)?;
             let state = self.state();
-            let started = state.model(name)?.active_rollout().map(|rollout| rollout.started_at);
+            let started = Judged::of(state.model(name)?).map(|judged| judged.since());
             let (last_record, last_label) = fresh.latest()?;
             let mut models = lock(&self.inner.models);
             let Some(live) = models.get_mut(name) else { return Ok(()) };

@@ -43,7 +43,10 @@ impl Platform {
             events.extend(entries.iter().filter_map(tell).filter(|event| event.model == *model));
         }
         let events = gather(&events);
-        Ok(ModelTelemetry { measurements, segments, records: stats.records, labels: stats.labels, events })
+        let forecast = self.forecast(model).await?;
+        let verdict = self.verdict(model);
+        let (records, labels) = (stats.records, stats.labels);
+        Ok(ModelTelemetry { measurements, segments, records, labels, events, forecast, verdict })
     }
 
     /// Writes a report into the platform's folder and returns its path. There is one kind: `health`.

@@ -2,6 +2,7 @@
 
 use super::Platform;
 use std::path::PathBuf;
+use steersman_decide::rollout::beside;
 use steersman_domain::fact::RunTask;
 use steersman_domain::{ErrorKind, Fact, ModelName, Problem, Version};
 use steersman_gateway::{CandidateRoute, Route, Target};
@@ -23,21 +24,28 @@ impl Platform {
             repeatable: model.spec.serve.as_ref().map(|serve| serve.repeatable).unwrap_or_default(),
         };
         let mut wanted = RouteState { champion, candidate: None, weight: 0.0, mirror: false };
-        let rollout = model.active_rollout();
-        if let Some((rollout, stage)) = rollout.and_then(|rollout| Some((rollout, rollout.current_stage()?)))
-            && let Some(url) = self.server(name, model, rollout.candidate).await?
+        if let Some((rollout, version, weight, mirror)) = beside(model)
+            && let Some(url) = self.server(name, model, version).await?
         {
+            // After a promotion the old champion stands beside the new one.
+            let guarding = version == rollout.champion;
             route.candidate = Some(CandidateRoute {
-                target: target(name, model, rollout.candidate, url),
-                weight: stage.weight,
-                mirror: stage.mirror,
-                budget: rollout.plan.budget,
-                salt: rollout.plan.salt.clone(),
+                target: target(name, model, version, url),
+                weight,
+                mirror,
+                budget: rollout.plan.budget.filter(|_| !guarding),
+                salt: if guarding {
+                    format!("{}-guard", rollout.plan.salt)
+                } else {
+                    rollout.plan.salt.clone()
+                },
                 audience: model.spec.rollout.audience.clone(),
-                segment_budgets: model.spec.rollout.segment_budgets.clone(),
+                segment_budgets: match guarding {
+                    true => Vec::new(),
+                    false => model.spec.rollout.segment_budgets.clone(),
+                },
             });
-            let candidate = Some(rollout.candidate);
-            wanted = RouteState { champion, candidate, weight: stage.weight, mirror: stage.mirror };
+            wanted = RouteState { champion, candidate: Some(version), weight, mirror };
         }
         self.own_portion(name, model, &mut route).await?;
         if self.inner.gateway.route(name).as_ref() != Some(&route) {
@@ -86,6 +94,7 @@ impl Platform {
         let mut needed: Vec<Version> = evaluated.collect();
         needed.push(champion);
         needed.extend(model.active_rollout().map(|rollout| rollout.candidate));
+        needed.extend(beside(model).map(|(_, version, _, _)| version));
         self.inner.servers.retain(name, &needed).await;
     }
 

@@ -1,7 +1,9 @@
 //! One turn of the loop: take in what arrived, watch, decide, write facts, act.
 
-use super::{Clock, Platform, intent_draft, lock, platform_draft};
-use steersman_decide::{ModelObservation, Observations, WindowStatus, decide};
+use super::{Clock, Live, Platform, intent_draft, lock, platform_draft};
+use steersman_decide::rollout::Judged;
+use steersman_decide::{Judge, ModelObservation, Observations, WindowStatus, decide};
+use steersman_domain::fact::Verdict;
 use steersman_domain::time::{from_micros, micros};
 use steersman_domain::{Fact, ModelName, MonitorKind, Period, Problem};
 use steersman_ledger::state::ModelState;
@@ -149,21 +151,30 @@ impl Platform {
             let labelled_records =
                 live.last_record.zip(live.last_label).map(|(record, label)| record.min(label));
             let last_labelled = labelled_records.max(live.reference_span.map(|(_, to)| to));
-            let verdict = live.judge.as_ref().map(|(_, judge)| judge.verdict());
+            let judged = judged_now(live, model);
             observations.models.insert(
                 name.clone(),
                 ModelObservation {
                     windows,
                     history_from: live.reference_span.map(|(from, _)| from),
                     labelled_until: last_labelled.map(|last| from_micros(micros(last) + 1).min(known_by_now)),
-                    verdict,
+                    verdict: judged.map(|(judge, stage)| judge.verdict(stage)),
                     tripped: model.active_rollout().and_then(|rollout| self.tripped(name, rollout).0),
-                    exposed: live.judge.as_ref().map_or(0, |(_, judge)| judge.exposed()),
+                    exposed: judged.map_or(0, |(judge, _)| judge.exposed()),
                     latency_p99_ms: latency.first().and_then(|measurement| measurement.reading.value()),
                 },
             );
         }
         Ok(observations)
+    }
+
+    /// What the judge of a model says at the moment, if one judges.
+    pub fn verdict(&self, name: &ModelName) -> Option<Verdict> {
+        let state = self.state();
+        let model = state.models.get(name)?;
+        let models = lock(&self.inner.models);
+        let (judge, stage) = judged_now(models.get(name)?, model)?;
+        Some(judge.verdict(stage))
     }
 
     /// The gateway acted by itself: a fact.
@@ -188,4 +199,11 @@ impl Platform {
         }
         Ok(())
     }
+}
+
+/// The judge of what is to be judged, and the stage that it is in.
+fn judged_now<'a>(live: &'a Live, model: &ModelState) -> Option<(&'a Judge, usize)> {
+    let judged = Judged::of(model)?;
+    let (key, judge) = live.judge.as_ref()?;
+    (*key == judged.key()).then(|| (judge, judged.stage()))
 }

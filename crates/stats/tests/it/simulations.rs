@@ -2,7 +2,9 @@
 
 use crate::random::Random;
 use steersman_stats::detector::{Detector, HarmDetector, calibrate};
-use steersman_stats::sequential::{ArmProcess, MeanProcess, RateProcess, SampleRatio};
+use steersman_stats::sequential::{
+    ArmEvents, ArmTest, DifferenceProcess, MeanProcess, MeanSequence, RateProcess,
+};
 
 /// Share of `runs` in which `run` is true.
 pub(crate) fn share(runs: u64, mut run: impl FnMut(&mut Random) -> bool) -> f64 {
@@ -11,13 +13,13 @@ pub(crate) fn share(runs: u64, mut run: impl FnMut(&mut Random) -> bool) -> f64 
 
 /// One rollout at 10 % weight; true if harm is proven within `events` requests looked at one by one.
 fn harmful(random: &mut Random, requests: usize, base: impl Fn(usize) -> f64, ratio: f64) -> bool {
-    let mut process = ArmProcess::harm(1.0);
+    let (test, mut events) = (ArmTest::harm(1.0).at_weights([0.1]), ArmEvents::default());
     for request in 0..requests {
         let candidate = random.chance(0.1);
         let rate = base(request) * if candidate { ratio } else { 1.0 };
         if random.chance(rate) {
-            process.observe(candidate, 0.1);
-            if process.log_e() >= 20f64.ln() {
+            events.observe(candidate, 0.1);
+            if test.log_e(&events) >= 20f64.ln() {
                 return true;
             }
         }
@@ -40,13 +42,13 @@ fn false_rollbacks_stay_under_alpha_at_every_look_and_through_daily_cycles() {
 fn a_candidate_beyond_the_margin_is_hardly_ever_proven_safe() {
     let proven = |ratio: f64| {
         share(300, |random| {
-            let mut process = ArmProcess::safety(1.5);
+            let (test, mut events) = (ArmTest::safety(1.5).at_weights([0.5]), ArmEvents::default());
             (0..20_000).any(|_| {
                 let candidate = random.chance(0.5);
                 if random.chance(0.05 * if candidate { ratio } else { 1.0 }) {
-                    process.observe(candidate, 0.5);
+                    events.observe(candidate, 0.5);
                 }
-                process.log_e() >= 20f64.ln()
+                test.log_e(&events) >= 20f64.ln()
             })
         })
     };
@@ -84,13 +86,68 @@ fn rates_and_splits_hold_their_level() {
     });
     assert!(at_the_limit <= 0.05, "{at_the_limit}");
     let honest = share(400, |random| {
-        let mut split = SampleRatio::new();
+        let (test, mut split) = (ArmTest::split().at_weights([0.25]), ArmEvents::default());
         (0..5_000).any(|_| {
             split.observe(random.chance(0.25), 0.25);
-            split.log_e() >= 100f64.ln()
+            test.log_e(&split) >= 100f64.ln()
         })
     });
     assert!(honest <= 0.01, "{honest}");
+}
+
+#[test]
+fn differences_of_two_arms_hold_their_level_while_weights_and_levels_move() {
+    // A bounded cost that doubles in the course of the day; the candidate's is higher by `more`.
+    let run = |random: &mut Random, more: f64| {
+        let mut above = DifferenceProcess::above(0.0, 0.0, 1.0);
+        (0..4_000).any(|turn| {
+            let weight = if turn < 2_000 { 0.1 } else { 0.5 };
+            let candidate = random.chance(weight);
+            let mean = 0.2 + 0.2 * f64::from(turn) / 4_000.0 + if candidate { more } else { 0.0 };
+            above.observe(candidate, weight, if random.chance(mean) { 1.0 } else { 0.0 });
+            above.log_e() >= 20f64.ln()
+        })
+    };
+    let (same, worse) = (share(300, |random| run(random, 0.0)), share(100, |random| run(random, 0.1)));
+    assert!(same <= 0.05 && worse >= 0.9, "{same} {worse}");
+}
+
+#[test]
+fn a_confidence_sequence_holds_at_all_times_together() {
+    let missed = share(200, |random| {
+        let mut sequence = MeanSequence::new(0.05, 0.0, 1.0);
+        (0..3_000).any(|_| {
+            sequence.observe(if random.chance(0.05) { 1.0 } else { 0.0 });
+            let (low, high) = sequence.interval();
+            !(low..=high).contains(&0.05)
+        })
+    });
+    assert!(missed <= 0.05, "{missed}");
+}
+
+#[test]
+fn the_order_of_events_leaves_no_trace() {
+    let mut random = Random(5);
+    let events: Vec<(bool, f64)> = (0..500usize)
+        .map(|turn| {
+            let weight = [0.05, 0.25, 0.5][turn % 3];
+            (random.chance(2.0 * weight), weight)
+        })
+        .collect();
+    let (mut forward, mut backward, mut halves) =
+        (ArmEvents::default(), ArmEvents::default(), [ArmEvents::default(), ArmEvents::default()]);
+    events.iter().for_each(|&(candidate, weight)| forward.observe(candidate, weight));
+    events.iter().rev().for_each(|&(candidate, weight)| backward.observe(candidate, weight));
+    for (place, &(candidate, weight)) in events.iter().enumerate() {
+        halves[place % 2].observe(candidate, weight);
+    }
+    let [mut merged, other] = halves;
+    merged.merge(&other);
+    let told: Vec<u64> =
+        [&forward, &backward, &merged].map(|events| ArmTest::harm(1.0).log_e(events).to_bits()).to_vec();
+    assert!(told.windows(2).all(|pair| pair[0] == pair[1]));
+    let prepared = ArmTest::harm(1.0).at_weights([0.05, 0.25, 0.5]).log_e(&forward);
+    assert_eq!(prepared.to_bits(), told[0]);
 }
 
 #[test]
