@@ -9,7 +9,7 @@ use steersman_act::artifact::{digest, import};
 use steersman_act::command::RunFailure;
 use steersman_act::server::Servers;
 use steersman_act::train::{Trained, Training, train};
-use steersman_domain::spec::{ModelSpec, ServeSection};
+use steersman_domain::spec::{ModelSpec, Repeatable, ServeSection};
 use steersman_domain::{ErrorKind, Period, RunId, Version};
 
 fn training(dir: &Path, script: &str) -> Training {
@@ -86,6 +86,9 @@ async fn a_server_that_ends_or_never_answers_is_explained_and_kept_from_starting
         command: ["sh", "-c", script, "{artifact}", "{port}"].map(str::to_owned).to_vec(),
         ready_timeout: Period::from_seconds(1),
         environment: Vec::new(),
+        url: None,
+        grpc_url: None,
+        repeatable: Repeatable::default(),
     };
     let name = "m".parse().unwrap();
     let ensure = async |version: u32, script: &str| {
