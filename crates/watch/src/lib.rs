@@ -11,6 +11,7 @@
 //! - `together`: all features together, how they hang together. Pure.
 //! - [`quality`]: what is wrong with the data themselves, and what did not get in. Pure.
 //! - [`segments`]: the same within declared segments, and where the model is weak. Pure.
+//! - [`silence`]: nothing comes any more. Pure.
 //! - [`tune`]: monitor and retrain policies replayed on labelled history.
 //! - [`watcher::Watcher`]: follows the record log, closes windows, and says what is to be written.
 
@@ -26,6 +27,7 @@ pub mod operation;
 pub mod quality;
 pub mod reference;
 pub mod segments;
+pub mod silence;
 mod together;
 pub mod tune;
 pub mod watcher;

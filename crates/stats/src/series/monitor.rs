@@ -71,7 +71,8 @@ pub struct SeriesPoint {
 /// alarms are at least [`SeriesConfig::points_per_false_alarm`] points apart on average. The most that 2,000 others can
 /// say of one point is an e-value of about 17 (of 1,000, of 12), so that it takes three in a row to alarm at the usual budget; for one
 /// enormous point there is the score. A change is over when distances from the level are ordinary again; a change that
-/// lasts [`SeriesConfig::settle_seconds`] is the new normal, and is learnt afresh.
+/// lasts [`SeriesConfig::settle_seconds`] is the new normal: level and spread are learnt afresh, the pattern is moved to the
+/// new level.
 ///
 /// The score is for ranking, without such a promise: it looks for jumps, distances, shifts and roughness and trusts a
 /// fitted tail, so that one enormous value is more surprising than the largest of the last days. On normal noise it is
@@ -166,12 +167,28 @@ impl SeriesMonitor {
         self.config.settle_seconds = settle_seconds;
     }
 
-    /// What is now is taken for normal: a change becomes the new normal at once, evidence is forgotten.
-    pub fn accept(&mut self) {
-        match self.changed_at {
-            Some(_) => self.learn_afresh(),
-            None => self.evidence.reset(),
+    /// What is now is taken for normal: a change becomes the new normal at once, evidence is forgotten. `since` is when
+    /// the level changed, if that is known from elsewhere.
+    pub fn accept(&mut self, since: Option<i64>) {
+        match (self.changed_at, since) {
+            (Some(began), _) => self.learn_afresh(began),
+            (None, Some(since)) => self.relevel(since),
+            (None, None) => {}
         }
+        self.evidence.reset();
+    }
+
+    /// Whether values are ordinary only because the level beside the pattern has followed them: it lies farther from where
+    /// it was than values ordinarily do.
+    pub fn follows(&self) -> bool {
+        let moved = self.offsets.moved(CALM.0).filter(|_| self.season != Season::None);
+        moved.zip(self.deviations.quantile(CALM.1)).is_some_and(|(moved, ordinary)| moved.abs() > ordinary)
+    }
+
+    /// What is usual at a time, as far as it is known now; none before the first value.
+    pub fn level_at(&self, at_seconds: i64) -> Option<f64> {
+        let level = self.level(at_seconds.saturating_add(i64::from(self.config.offset_seconds)));
+        level.map(|level| self.config.scale.outer(level))
     }
 
     /// The state as bytes: a version, then the fields (postcard).
@@ -280,19 +297,29 @@ impl SeriesMonitor {
         self.changed.push(deviation);
         let ordinary = self.deviations.quantile(CALM.1).zip(self.changed.median());
         if at.saturating_sub(since) >= i64::from(self.config.settle_seconds) {
-            self.learn_afresh();
+            self.learn_afresh(since);
         } else if self.changed.is_full() && ordinary.is_some_and(|(before, now)| now <= before) {
+            if self.follows() {
+                return self.learn_afresh(since);
+            }
             self.evidence.reset();
             self.changed_at = None;
         }
     }
 
-    /// The new normal: levels from the later half of the change, and no memory of how far points used to lie from them.
-    fn learn_afresh(&mut self) {
+    /// The new normal, and no memory of how far points used to lie from their levels: how far they do now is not known.
+    fn learn_afresh(&mut self, since: i64) {
+        self.relevel(since);
+        self.forget_deviations();
+    }
+
+    /// Levels from the later half of a change, and the patterns from before on this level.
+    fn relevel(&mut self, since: i64) {
         let half = (self.config.settle_seconds / self.config.step_seconds / 2).max(1) as usize;
         self.values.keep_last(half);
         self.offsets.keep_last(half);
-        self.forget_deviations();
+        let by = self.seasons.relevel(since.saturating_add(i64::from(self.config.offset_seconds)));
+        self.offsets.shift(-by);
     }
 
     fn forget_deviations(&mut self) {
@@ -324,7 +351,8 @@ impl SeriesMonitor {
         if let Some(pattern) = self.seasons.expected(local) {
             self.offsets.push(value - pattern);
         }
-        self.seasons.observe(local, value, self.values.median().unwrap_or(value));
+        let without = self.values.median().unwrap_or(value);
+        self.seasons.observe(local, value, without, self.changed_at.is_some());
         self.values.push(value);
         let season = self.seasons.chosen();
         if season != self.season {

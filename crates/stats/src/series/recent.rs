@@ -65,6 +65,26 @@ impl Recent {
         }
     }
 
+    /// Adds a number to all values.
+    pub(super) fn shift(&mut self, by: f64) {
+        self.in_time.iter_mut().chain(&mut self.sorted).for_each(|value| *value += by);
+    }
+
+    /// By how much the median of the last `count` values lies above that of the oldest quarter; none while these overlap.
+    pub(super) fn moved(&self, count: usize) -> Option<f64> {
+        let (length, quarter) = (self.in_time.len(), self.in_time.len() / 4);
+        let median = |values: std::collections::vec_deque::Iter<'_, f64>| {
+            let mut values: Vec<f64> = values.copied().collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        if quarter == 0 || quarter + count > length {
+            return None;
+        }
+        let (first, last) = (self.in_time.range(..quarter), self.in_time.range(length - count..));
+        Some(median(last)? - median(first)?)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.sorted.len()
     }

@@ -17,11 +17,12 @@ const GIVE_UP: f64 = 0.8;
 /// Errors fade with this factor at each point.
 const MEMORY: f64 = 0.9995;
 
-/// The pattern that a series follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The pattern that a series follows; one that says more is larger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Season {
     /// None was found, or there is not enough history yet.
+    #[default]
     None,
     /// The same every day.
     Day,
@@ -67,9 +68,13 @@ impl Seasons {
         }
     }
 
-    /// Takes a value in; `level` is what was expected without any pattern.
-    pub(super) fn observe(&mut self, at: i64, value: f64, level: f64) {
-        let (day, week) = (self.day.expected(at), self.week.expected(at));
+    /// Takes a value in; `level` is what was expected without any pattern. While the level is another one, which no
+    /// pattern expects, nothing is said about which of them to believe.
+    pub(super) fn observe(&mut self, at: i64, value: f64, level: f64, changed: bool) {
+        let (day, week) = match changed {
+            true => (None, None),
+            false => (self.day.expected(at), self.week.expected(at)),
+        };
         if let Some(day) = day {
             self.day_contest.observe((value - day).abs(), (value - level).abs());
         }
@@ -79,6 +84,17 @@ impl Seasons {
         }
         self.day.observe(at, value);
         self.week.observe(at, value);
+    }
+
+    /// The same patterns on the level that there has been since a time: what was seen before is moved by as much as what
+    /// came after lies beside it. Returns by how much the chosen pattern was moved.
+    pub(super) fn relevel(&mut self, since: i64) -> f64 {
+        let (day, week) = (self.day.relevel(since), self.week.relevel(since));
+        match self.chosen() {
+            Season::None => 0.0,
+            Season::Day => day,
+            Season::Week => week,
+        }
     }
 }
 
@@ -156,6 +172,24 @@ impl Slots {
         values.get(filled / 2).copied()
     }
 
+    /// Moves the cells from before a time by the median difference of the cells since then from those before in the same
+    /// slot; by nothing where no slot has both.
+    fn relevel(&mut self, since: i64) -> f64 {
+        let (slot, cycle) = (self.slot(since), self.cycle(since));
+        let before = |place: usize, cell: &Cell| (cell.cycle, place) < (cycle, slot);
+        let mut moves: Vec<f64> = Vec::new();
+        for (place, cells) in self.slots.iter().enumerate() {
+            let means = |earlier: bool| cells.iter().filter(move |cell| before(place, cell) == earlier);
+            let earlier = median(means(true).map(|cell| cell.mean).collect());
+            moves.extend(earlier.into_iter().flat_map(|was| means(false).map(move |cell| cell.mean - was)));
+        }
+        let by = median(moves).unwrap_or(0.0);
+        for (place, cells) in self.slots.iter_mut().enumerate() {
+            cells.iter_mut().filter(|cell| before(place, cell)).for_each(|cell| cell.mean += by);
+        }
+        by
+    }
+
     fn observe(&mut self, at: i64, value: f64) {
         let (slot, cycle, cycles) = (self.slot(at), self.cycle(at), self.cycles);
         let Some(cells) = self.slots.get_mut(slot) else { return };
@@ -172,4 +206,9 @@ impl Slots {
             }
         }
     }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }

@@ -230,6 +230,36 @@ fn weekends_are_found_and_the_offset_moves_the_day() {
     }
 }
 
+/// Mondays to Fridays from eight to six it is three times as much; from the seventh week on, all of it twice.
+#[test]
+fn a_weekly_pattern_goes_on_at_a_new_level() {
+    let mut random = Random(11);
+    let config = SeriesConfig {
+        scale: Scale::Started { start: 10.0 },
+        settle_seconds: 3 * 86_400,
+        ..SeriesConfig::new(3_600)
+    };
+    let mut monitor = SeriesMonitor::new(config).unwrap();
+    let usual = |hour: i64| if hour / 24 % 7 < 5 && (8..18).contains(&(hour % 24)) { 300.0 } else { 100.0 };
+    let (change, settled) = (24 * 7 * 6, 24 * (7 * 6 + 4));
+    for hour in 0..24 * 7 * 10i64 {
+        let level = if hour < change { 1.0 } else { 2.0 };
+        let point =
+            monitor.update(hour * 3_600, Some(level * usual(hour) * (0.05 * normal(&mut random)).exp()));
+        if hour >= settled {
+            // The first weekend, and the first Monday, are expected as they come.
+            let ratio = point.level.unwrap() / (2.0 * usual(hour));
+            let edge = usual(hour - 1) != usual(hour) || usual(hour + 1) != usual(hour);
+            assert!(edge || (0.85..1.18).contains(&ratio), "{hour}: {ratio} {point:?}");
+            assert_eq!(monitor.season(), Season::Week, "{hour}");
+        }
+        assert!(
+            (change..settled).contains(&hour) || point.state != SeriesState::Changed,
+            "{hour}: {point:?}"
+        );
+    }
+}
+
 #[test]
 fn rates_are_compared_by_their_ratio() {
     let mut random = Random(10);

@@ -29,9 +29,12 @@ use serde::{Deserialize, Serialize};
 use series::{End, Kind, Said, Series, Settling};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use steersman_domain::measurement::Reading;
+use steersman_domain::time::micros;
 use steersman_domain::{Fact, ModelName, ModelSpec, MonitorKind, Period, SignalId, Window};
 use steersman_stats::interval::wilson;
+use steersman_stats::series::Season;
 pub use steps::{Load, Step, Steps};
+pub(crate) use words::{moment, number};
 
 /// What was expected of so many last windows is remembered, for when they are measured again.
 const REMEMBERED: usize = 8;
@@ -64,11 +67,21 @@ impl Setting {
     }
 
     /// The budget of each part of a monitor: so many windows to a false alarm. Parts are the steps and the windows of
-    /// each series, and the failed calls. The mean of the parts' detectors is a detector, and no part alone goes beyond
-    /// its number of parts times the budget before the mean is beyond it.
+    /// each series, the failed calls, and that nothing comes at all (`silence`). The mean of the parts' detectors is a
+    /// detector, and no part alone goes beyond its number of parts times the budget before the mean is beyond it.
     fn windows(&self, monitor: MonitorKind) -> f64 {
-        let parts = if monitor == MonitorKind::Latency { 4.0 } else { 2.0 };
+        let parts = match monitor {
+            MonitorKind::Latency => 4.0,
+            MonitorKind::Volume => 3.0,
+            _ => 2.0,
+        };
         (parts / share(self.alpha, monitor)).clamp(2.0, 1e12)
+    }
+
+    /// How many times a day it may be said in vain that nothing comes any more.
+    pub(crate) fn stops_a_day(&self) -> f64 {
+        let window = self.steps.count() as f64 * self.steps.seconds() as f64;
+        Period::from_days(1).seconds() as f64 / window / self.windows(MonitorKind::Volume)
     }
 
     /// The same in steps.
@@ -128,6 +141,24 @@ impl Operation {
         }
         let (signals, told) = (BTreeMap::new(), VecDeque::new());
         Self { step_seconds: setting.steps.seconds(), next: None, series, rate: Rate::new(), signals, told }
+    }
+
+    /// How many records usually come between two times; none before anything is known.
+    pub(crate) fn usual(&self, from: Timestamp, to: Timestamp) -> Option<f64> {
+        let traffic = self.series.get(&Kind::Traffic)?;
+        let (from, to, length) = (micros(from), micros(to), self.step_seconds.max(1) * 1_000_000);
+        let mut usual = 0.0;
+        for step in from.div_euclid(length)..=to.div_euclid(length) {
+            let start = step * length;
+            let inside = (to.min(start + length) - from.max(start)).max(0) as f64 / length as f64;
+            usual += inside * traffic.level(start / 1_000_000)?;
+        }
+        Some(usual)
+    }
+
+    /// The pattern that traffic follows, as far as it is known.
+    pub(crate) fn season(&self) -> Season {
+        self.series.get(&Kind::Traffic).map_or(Season::None, Series::season)
     }
 
     /// The number of the first step that is not taken in.
@@ -305,6 +336,7 @@ impl Operation {
         let settling = |kind| Settling {
             windows_per_false_alarm: setting.windows(monitor_of(kind)),
             window_seconds: load.window.end.as_second() - load.window.start.as_second(),
+            window_end: load.window.end.as_second(),
             settle_seconds: setting.settle.seconds(),
         };
         let said: BTreeMap<Kind, Said> = self
@@ -491,13 +523,4 @@ impl Stretches {
             self.longest = Some(joined);
         }
     }
-}
-
-/// The measurement of a window from which nothing has come so far, `since` when.
-pub(crate) fn silence(window: Window, since: Timestamp) -> steersman_domain::Measurement {
-    let reason = format!("no data since {}", words::moment(since, 60));
-    let explanation = format!("{reason}: that there was no traffic is not known");
-    let mut found = finding(MonitorKind::Volume, "", "records", window, 0, Reading::NotComputable { reason });
-    found.measurement.explanation = explanation;
-    found.measurement
 }

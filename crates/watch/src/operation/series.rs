@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use steersman_stats::StatsError;
 use steersman_stats::detector::{Detector, calibrate};
 use steersman_stats::series::{
-    Memory, Scale, SeriesConfig, SeriesMonitor, SeriesPoint, SeriesState, stretch_p,
+    Memory, Scale, Season, SeriesConfig, SeriesMonitor, SeriesPoint, SeriesState, stretch_p,
 };
 
 /// Windows that say what a window ordinarily comes to, and how many are needed.
@@ -110,6 +110,8 @@ pub(super) struct Said {
 pub(super) struct Settling {
     pub(super) windows_per_false_alarm: f64,
     pub(super) window_seconds: i64,
+    /// When the window ends, in seconds of the epoch.
+    pub(super) window_end: i64,
     pub(super) settle_seconds: i64,
 }
 
@@ -164,8 +166,13 @@ impl Series {
     }
 
     /// What is usual at a time; none before the first value.
-    pub(super) fn level(&mut self, at: i64) -> Option<f64> {
-        self.monitor.update(at, None).level
+    pub(super) fn level(&self, at: i64) -> Option<f64> {
+        self.monitor.level_at(at)
+    }
+
+    /// The pattern that it follows.
+    pub(super) fn season(&self) -> Season {
+        self.monitor.season()
     }
 
     /// Takes the value of a step in; without a place it lies before the window.
@@ -188,7 +195,7 @@ impl Series {
 
     /// What is now is taken for normal, and what was found so far is no news.
     pub(super) fn accept(&mut self) {
-        self.monitor.accept();
+        self.monitor.accept(None);
         self.windows.reset();
         (self.changed, self.shifted, self.end) = (false, None, None);
     }
@@ -254,16 +261,18 @@ impl Series {
         let end = match self.shifted {
             _ if self.changed => None,
             _ if self.end.is_some() => self.end,
+            Some(_) if ordinary && self.monitor.follows() => Some(End::NewNormal),
             Some(_) if ordinary => Some(End::Over),
             Some(lasted) if lasted > settling.settle_seconds => Some(End::NewNormal),
             _ => None,
         };
         if let Some(end) = end {
+            let since = self.shifted.map(|lasted| settling.window_end - lasted);
             (self.shifted, self.end) = (None, Some(end));
             self.windows.reset();
             if end == End::NewNormal {
                 self.ratios.clear();
-                self.monitor.accept();
+                self.monitor.accept(since);
             }
         }
         // While levels are learnt they say little of what a window comes to.

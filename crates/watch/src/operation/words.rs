@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use steersman_domain::{MonitorKind, Window};
 
 /// `1,204`; small numbers with as many digits as say something.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value.abs() < 100.0 && value.fract() != 0.0 {
         let digits = if value.abs() < 10.0 { 2 } else { 1 };
         return format!("{value:.digits$}");
@@ -30,7 +30,7 @@ fn clock(at: Timestamp, seconds: i64) -> String {
 }
 
 /// A date and a time of day.
-pub(super) fn moment(at: Timestamp, seconds: i64) -> String {
+pub(crate) fn moment(at: Timestamp, seconds: i64) -> String {
     format!("{} {}", at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d"), clock(at, seconds))
 }
 
@@ -108,7 +108,8 @@ fn times(kind: Kind, value: f64, usual: f64) -> String {
     let ratio = value / usual;
     let (much, less) = if kind == Kind::Traffic { ("many", "fewer") } else { ("much", "less") };
     match ratio {
-        _ if !ratio.is_finite() => String::new(),
+        // Beside next to nothing, times say nothing.
+        ratio if ratio.is_nan() || ratio >= 1_000.0 => String::new(),
         ratio if ratio <= 0.0 => ": none at all".to_owned(),
         ratio if (1.8..2.2).contains(&ratio) => format!(": about twice as {much}"),
         ratio if (0.45..0.55).contains(&ratio) => format!(": about half as {much}"),

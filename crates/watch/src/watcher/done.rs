@@ -5,6 +5,7 @@ use crate::monitors::Monitors;
 use crate::operation::Operation;
 use crate::quality::Intake;
 use crate::segments::Memories;
+use crate::silence::Silence;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +20,8 @@ const PERFORMANCE: &str = "performance";
 const ESTIMATE: &str = "estimate";
 const TOGETHER: &str = "together";
 const OPERATION: &str = "operation";
+/// Name of what is remembered of how long nothing came.
+pub(super) const SILENCE: &str = "silence";
 /// Name of what did not get in.
 pub(super) const INTAKE: &str = "intake";
 /// How the names of segments' memories begin.
@@ -41,6 +44,8 @@ pub(super) struct Done {
     /// All features together.
     pub(super) together: JointMemory,
     pub(super) operation: Option<Operation>,
+    /// How long nothing came; it goes on while a batch is written.
+    pub(super) silence: Silence,
     /// The monitors of each segment.
     pub(super) segments: Memories,
 }
@@ -76,6 +81,7 @@ impl Done {
                 ESTIMATE => done.monitors.estimate = remembered(&row)?,
                 TOGETHER => done.together = remembered(&row)?,
                 OPERATION => done.operation = Some(remembered(&row)?),
+                SILENCE => done.silence = remembered(&row)?,
                 INTAKE => intake = remembered(&row)?,
                 _ => {}
             }
@@ -94,6 +100,7 @@ impl Done {
             stored(name, PERFORMANCE, &monitors.performance)?,
             stored(name, ESTIMATE, &monitors.estimate)?,
             stored(name, TOGETHER, &self.together)?,
+            stored(name, SILENCE, &self.silence)?,
         ];
         if let Some(operation) = &self.operation {
             states.push(stored(name, OPERATION, operation)?);

@@ -2,12 +2,14 @@
 
 use super::done::Done;
 use super::round::Round;
-use crate::operation::silence;
+use crate::operation::{Operation, Setting};
 use crate::quality::Intake;
 use crate::reference::ReferenceProfile;
+use crate::segments::divide;
+use crate::silence::{Said, Usual};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use steersman_domain::{ModelName, Period, Window};
+use steersman_domain::{ModelName, ModelSpec, Period, Window};
 use steersman_ledger::state::ModelState;
 use steersman_store::Batch;
 
@@ -82,20 +84,23 @@ impl Watched {
             self.labels_since = false;
         }
         label.sort();
+        let mut silence = self.done.silence.clone();
+        let so_far = self.seen.get(&Window::holding(now, self.window)).copied().unwrap_or(0);
+        let said = silence.say(name, now, &self.setting(&model.spec), self.usual(), so_far);
         let silent = self.silent(model.spec.watch.lateness, now);
-        if close.is_empty() && label.is_empty() && silent.is_none() {
+        if close.is_empty() && label.is_empty() && silent.is_none() && said.is_none() {
             return None;
         }
-        let mut done = self.done.clone();
+        let mut done = Done { silence, ..self.done.clone() };
         let mut batch = Batch::default();
         if let (Some(window), Some(last)) = (silent, self.last_event) {
             done.silent = Some(window);
-            batch.measurements.push((name.clone(), silence(window, last)));
+            batch.measurements.push((name.clone(), done.silence.measurement(window, last)));
         }
         if revise {
             done.revised_at = Some(now);
         }
-        Some(Round {
+        let mut round = Round {
             name: name.clone(),
             reference: self.reference.clone(),
             model: model.clone(),
@@ -106,7 +111,24 @@ impl Watched {
             alive: self.alive.clone(),
             done,
             batch,
-        })
+        };
+        match said {
+            Some(Said::Stopped(measurement, fact)) => round.tell(vec![*measurement], vec![fact]),
+            Some(Said::Back(fact)) => round.tell(Vec::new(), vec![fact]),
+            None => {}
+        }
+        Some(round)
+    }
+
+    /// How operation is watched: within the budget, less what goes to segments.
+    pub(super) fn setting(&self, spec: &ModelSpec) -> Setting {
+        let setting = Setting::of(spec);
+        Setting { alpha: divide(setting.alpha, &self.reference.segments).0, ..setting }
+    }
+
+    /// What traffic is like.
+    fn usual(&self) -> Usual<'_> {
+        usual(&self.reference, self.window, self.done.operation.as_ref())
     }
 
     /// Records before this time are there, as far as one may wait for them. A model that nobody calls any more closes its
@@ -118,11 +140,23 @@ impl Watched {
     }
 
     /// The first window after the last record, if it is over and nothing has come, neither in time nor late, and that was not
-    /// said before. It is only said, not closed: records that come later still count.
+    /// said before; while a signal says that nothing comes, each of the next ones too. It is only said, not closed: records
+    /// that come later still count.
     fn silent(&self, lateness: Period, now: Timestamp) -> Option<Window> {
         let (last_event, last_arrival) = (self.last_event?, self.last_arrival?);
-        let next = Window::holding(last_event, self.window).next();
+        let first = Window::holding(last_event, self.window).next();
+        let said = self.done.silent.filter(|said| *said >= first && self.done.silence.is_certain());
+        let next = said.map_or(first, |said| said.next());
         let idle = lateness.after(last_arrival) <= now && lateness.after(next.end) <= now;
         Some(next).filter(|next| idle && self.done.silent != Some(*next))
     }
+}
+
+/// What traffic is like, by what is known of a model.
+pub(super) fn usual<'a>(
+    reference: &'a ReferenceProfile,
+    window: Period,
+    operation: Option<&'a Operation>,
+) -> Usual<'a> {
+    Usual { operation, reference: reference.arrivals.stretches(), window }
 }

@@ -15,8 +15,8 @@ mod round;
 use crate::operation::{Operation, Steps};
 use crate::quality::NotTaken;
 use crate::reference::ReferenceProfile;
-use done::{Done, INTAKE, stored};
-use due::Watched;
+use done::{Done, INTAKE, SILENCE, stored};
+use due::{Watched, usual};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,6 +72,8 @@ impl Watcher {
         let from = watched.done.operation.as_ref().and_then(Operation::next);
         let alive = received.into_iter().map(|at| steps.number(from_micros(at)));
         watched.alive.extend(alive.filter(|step| from.is_none_or(|from| from <= *step)));
+        let usual = usual(&watched.reference, watched.window, watched.done.operation.as_ref());
+        watched.done.silence.note(&served, usual);
         // Neighbours mostly lie in the same window.
         let mut current: Option<(Window, u64)> = None;
         for (time, received_at) in served {
@@ -103,32 +105,47 @@ impl Watcher {
             return;
         };
         watched.intake.note(watched.window, refused, resent, watched.last_event, now);
+        let usual = usual(&watched.reference, watched.window, watched.done.operation.as_ref());
+        let rows = refused.iter().map(|refused| refused.rows).sum::<u64>() + resent.len() as u64;
+        watched.done.silence.refused(rows, now, usual);
         watched.changes[0] += 1;
         watched.last_event = watched.last_event.max(watched.intake.last.map(|(at, _)| at));
         watched.last_arrival = watched.last_arrival.max(watched.intake.last.map(|(_, came)| came));
     }
 
-    /// What did not get in, to be kept, if it changed.
-    fn intake(&self, name: &ModelName) -> Result<Option<MonitorState>, Problem> {
+    /// What did not get in, and how long nothing came, to be kept, if it changed.
+    fn kept(
+        &self,
+        name: &ModelName,
+        model: &ModelState,
+        now: Timestamp,
+    ) -> Result<Vec<MonitorState>, Problem> {
         let mut models = self.lock();
-        let Some(watched) = models.get_mut(name) else { return Ok(None) };
+        let Some(watched) = models.get_mut(name) else { return Ok(Vec::new()) };
         // What the last turn staged is on disk by now, or is made again.
         watched.staged = None;
-        let [now, staged, on_disk] = &mut watched.changes;
-        *staged = *now;
-        match now == on_disk {
-            true => Ok(None),
-            false => stored(name, INTAKE, &watched.intake).map(Some),
+        let [changed, staged, on_disk] = &mut watched.changes;
+        *staged = *changed;
+        let mut kept = Vec::new();
+        if changed != on_disk {
+            kept.push(stored(name, INTAKE, &watched.intake)?);
         }
+        let setting = watched.setting(&model.spec);
+        let usual = usual(&watched.reference, watched.window, watched.done.operation.as_ref());
+        watched.done.silence.look(now, setting.settle, usual);
+        if watched.done.silence.worth_keeping(now, &setting, usual) {
+            kept.push(stored(name, SILENCE, &watched.done.silence)?);
+        }
+        Ok(kept)
     }
 
     /// What is due now: windows to close, performance to measure, signals to raise or clear.
     pub async fn tick(&self, name: &ModelName, model: &ModelState, now: Timestamp) -> Result<Batch, Problem> {
         let log = self.log.clone();
-        let intake = self.intake(name)?;
+        let kept = self.kept(name, model, now)?;
         let round = self.lock().get_mut(name).and_then(|watched| watched.round(name, model, now));
         let Some(mut round) = round else {
-            return Ok(Batch { monitor_states: intake.into_iter().collect(), ..Batch::default() });
+            return Ok(Batch { monitor_states: kept, ..Batch::default() });
         };
         let finished = tokio::task::spawn_blocking(move || {
             round.close_windows(&log)?;
@@ -139,7 +156,7 @@ impl Watcher {
             finished.await.map_err(|error| Problem::internal(format!("watching ended early: {error}")))??;
         let name = round.name.clone();
         let (mut batch, done) = round.into_batch()?;
-        batch.monitor_states.extend(intake);
+        batch.monitor_states.splice(0..0, kept);
         if let Some(watched) = self.lock().get_mut(&name) {
             watched.staged = Some(done);
         }
@@ -154,7 +171,9 @@ impl Watcher {
             if let Some(next) = done.operation.as_ref().and_then(Operation::next) {
                 watched.alive = watched.alive.split_off(&next);
             }
-            watched.done = done;
+            let before = std::mem::replace(&mut watched.done, done);
+            let said = std::mem::replace(&mut watched.done.silence, before.silence);
+            watched.done.silence.said(said);
         }
     }
 

@@ -8,6 +8,7 @@ mod operation;
 mod quality;
 mod restarts;
 mod segments;
+mod silence;
 mod together;
 
 use jiff::Timestamp;

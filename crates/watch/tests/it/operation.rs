@@ -237,3 +237,19 @@ fn a_new_level_becomes_the_new_normal() {
         "{cleared:?}"
     );
 }
+
+#[test]
+fn after_a_new_level_the_weekly_pattern_is_still_known() {
+    for (seed, back) in [(5, 0.5), (6, 0.5), (7, 1.0), (8, 1.0)] {
+        let mut model = Model::new(seed);
+        model.calm(0..50);
+        (50..120).for_each(|day| drop(model.day(day, |_, step| times(step, 2.0))));
+        let before = model.raised().len();
+        (120..124).for_each(|day| drop(model.day(day, |_, step| times(step, back))));
+        let raised = model.raised();
+        println!("{seed} {back}: {raised:?} {:?}", model.cleared());
+        // The doubling, then what happened seventy days after it; nothing between the two.
+        assert_eq!(before, 1, "{raised:?}");
+        assert!(matches!(raised.get(1), Some((120..=123, MonitorKind::Volume, _))), "{raised:?}");
+    }
+}
