@@ -126,7 +126,10 @@ impl Life {
             _ => self.calls.an_hour(from / 3_600) / 12.0 * self.noise.exp(),
         };
         let (mut times, mut next) = (Vec::new(), 0.0);
-        while mean > 0.0 {
+        if mean <= 0.0 {
+            return times;
+        }
+        loop {
             next -= (1.0 - self.random.uniform()).ln() / mean * SLICE as f64;
             if next >= SLICE as f64 {
                 break;
