@@ -8,6 +8,7 @@ use crate::Platform;
 use crate::platform::Taken;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use std::collections::BTreeSet;
 use steersman_domain::ModelName;
 use steersman_records::calls::{numbered, read_binary, read_structured};
 
@@ -55,16 +56,23 @@ async fn take(platform: &Platform, model: Option<ModelName>, request: Request) -
         _ => vec![read_binary(named, &|name| attribute(&headers, name), bytes)?],
     };
     let batch = kind == BATCH;
-    let mut status = StatusCode::OK;
-    for (place, taken) in platform.take_events(events).await.into_iter().enumerate() {
+    let calls: Vec<(ModelName, String)> =
+        events.iter().map(|event| (event.model.clone(), event.id.clone())).collect();
+    let mut waiting = BTreeSet::new();
+    for ((place, taken), call) in platform.take_events(events).await.into_iter().enumerate().zip(calls) {
         match taken {
-            Ok(Taken::Recorded) => {}
-            Ok(Taken::Waits) => status = StatusCode::ACCEPTED,
+            // Its other half may have been in the same batch.
+            Ok(Taken::Recorded) => {
+                waiting.remove(&call);
+            }
+            Ok(Taken::Waits) => {
+                waiting.insert(call);
+            }
             Err(problem) if batch => return Err(numbered(place, problem).hint(OTHERS).into()),
             Err(problem) => return Err(problem.into()),
         }
     }
-    Ok(status)
+    Ok(if waiting.is_empty() { StatusCode::OK } else { StatusCode::ACCEPTED })
 }
 
 fn attribute<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {

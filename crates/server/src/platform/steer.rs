@@ -69,11 +69,12 @@ impl Platform {
         self.start_jobs(&names);
         // Only a turn that went well shows that there is a judge.
         self.inner.gateway.heartbeat();
+        // A replay takes no time in which to compact.
         if let Clock::System = self.inner.clock {
             self.start_compaction();
-            if let Err(problem) = self.keep_segments().await {
-                tracing::warn!(%problem, "old records stay until the next look");
-            }
+        }
+        if let Err(problem) = self.keep_segments().await {
+            tracing::warn!(%problem, "old records stay until the next look");
         }
         Ok(())
     }
