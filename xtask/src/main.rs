@@ -51,9 +51,15 @@ pub(crate) fn root() -> PathBuf {
 
 fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
     say(&format!("> {program} {}", arguments.join(" ")));
-    let status =
-        Command::new(program).args(arguments).envs(environment.iter().copied()).current_dir(root()).status();
-    match status {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root());
+    // What cargo says of this package is no news of others: build scripts that read it would run again, and what depends on
+    // them (TLS, the query engine) would be compiled anew after each direct call of cargo.
+    let own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(own)) {
+        command.env_remove(name);
+    }
+    match command.envs(environment.iter().copied()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{program} {}` failed: {status}", arguments.join(" "))),
         Err(error) => Err(format!("`{program}` cannot be started: {error}")),
