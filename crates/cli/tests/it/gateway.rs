@@ -42,6 +42,14 @@ impl Edge {
     }
 }
 
+impl Drop for Edge {
+    /// A test that fails leaves none behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn call(method: Method, url: &str, body: &Value) -> Option<(u16, Value)> {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let reply = reqwest::Client::new().request(method, url).json(body).send().await.ok()?;
@@ -76,7 +84,9 @@ fn it_serves_as_it_is_told_and_goes_on_alone_also_after_its_own_restart() {
     up.wait("the record", |up| (up.get("/models/churn")["records"]["records"] == json!(1)).then_some(()));
     let known = up.get("/gateways");
     assert_eq!((&known[0]["gateway"], &known[1]), (&json!("edge-1"), &Value::Null));
-    assert!(metrics(&edge).contains("steersman_gateway_captures_acknowledged_total 1\n"));
+    // The record is there before the gateway has read that it is.
+    let acknowledged = "steersman_gateway_captures_acknowledged_total 1\n";
+    up.wait("the acknowledgement", |_| metrics(&edge).contains(acknowledged).then_some(()));
     // The platform is gone; its model server stays in this test, as one of another machine would.
     std::process::Command::new("kill").args(["-9", &up.child.id().to_string()]).status().unwrap();
     let alone = |edge: &Edge, id: &str| call(Method::POST, &url(edge), &infer(id)).map(|(status, _)| status);
