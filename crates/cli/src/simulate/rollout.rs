@@ -40,7 +40,7 @@ const STRATEGIES: [Strategy; 5] =
 ///   steersman simulate rollout model.toml --traffic 'records/churn/*.parquet' --html rollouts.html
 ///   steersman simulate rollout --per-day 200000 --errors 0.002 --wrong 0.08 --delay 2d
 ///   steersman simulate rollout model.toml --strategies canary,shadow --stages 'slow: shadow 1d, 1%, 10%, 50%, 100%'
-///   steersman simulate rollout model.toml --worse 1.5,3 --rollouts 10000 --json - | jq '.strategies[].outcomes[0]'
+///   steersman simulate rollout model.toml --worse 1.5,3 --rollouts 10000 --json - | jq .strategies
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct RolloutArgs {

@@ -2,7 +2,7 @@
 //! promotion the time in which the old champion stands ready.
 //!
 //! What ends a rollout is looked at first, whatever else it waits for: harm rolls back also while a person is asked or has
-//! put it on hold. [`moves`] is the rule from stage to stage, `guard` what follows a promotion.
+//! put it on hold. `moves` is the rule from stage to stage, `guard` what follows a promotion.
 
 mod guard;
 mod moves;

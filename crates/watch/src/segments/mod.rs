@@ -2,7 +2,7 @@
 //!
 //! A change that hits one airport in ten moves the average by a tenth of it, and drowns in what is ordinary for all
 //! airports together. So each value of a declared column has monitors of its own, the same as all records have
-//! ([`crate::monitors`]), against its own rows of the reference and its own loss at the champion's evaluation; and its operation
+//! (`monitors`), against its own rows of the reference and its own loss at the champion's evaluation; and its operation
 //! is watched beside that of all records. How all features hang together is asked of all records only.
 //!
 //! *One budget.* All records keep one half of what may be spent; the other half is divided evenly between the declared columns,

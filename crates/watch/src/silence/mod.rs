@@ -4,7 +4,7 @@
 //! A window is closed by what comes after it, so a model that nobody calls any more is never measured. This looks at the
 //! clock instead. The time since the last record came is measured in *records that ordinarily come in such a time*, by
 //! the levels of traffic (`operation`), so that a night weighs little, and without the days of the week that ordinarily
-//! have none ([`Days`]); and it is compared with the longest such stretch of each day so far ([`Longest`]). A sender that uploads once a day has made long stretches ordinary, so no other allowance
+//! have none (`Days`); and it is compared with the longest such stretch of each day so far (`Longest`). A sender that uploads once a day has made long stretches ordinary, so no other allowance
 //! for lateness is needed; a model that is called irregularly has none that are short. The signal has a share of the
 //! budget of `volume`.
 //!
