@@ -192,7 +192,7 @@ pub fn next_grant(budget: u64, granted: u64, own: u64, used: u64, gateways: u64)
         return left;
     }
     let share = (left / (2 * gateways)).max(1).min(left);
-    // What it holds unused is enough for now.
+    // It still holds enough that is unused.
     if own.saturating_sub(used) > share / 2 { 0 } else { share }
 }
 

@@ -253,6 +253,20 @@ impl Judge {
         }
     }
 
+    /// An answer that a caller got, and whether it was bad, for the evidence at this place.
+    fn trial(&mut self, place: usize, answer: &Answer, bad: bool) {
+        let Some(own) = self.panel.evidence_mut().get_mut(place) else { return };
+        let side = usize::from(answer.candidate);
+        own.trials[side] += 1;
+        own.events[side] += u64::from(bad);
+        if answer.candidate {
+            own.add_level(1, u64::from(bad));
+        }
+        if bad {
+            self.event(place, answer.weight, answer.candidate, answer.unit);
+        }
+    }
+
     /// An answer that a caller got.
     fn observe_served(&mut self, answer: &Answer) {
         let fresh = answer.weight > 0.0 && answer.weight < 1.0 && self.split_units.len() < MOST_UNITS;
@@ -275,15 +289,7 @@ impl Judge {
                 continue;
             }
             let Some(bad) = bad(own.guardrail, answer) else { continue };
-            let side = usize::from(answer.candidate);
-            own.trials[side] += 1;
-            own.events[side] += u64::from(bad);
-            if answer.candidate {
-                own.add_level(1, u64::from(bad));
-            }
-            if bad {
-                self.event(place, answer.weight, answer.candidate, answer.unit);
-            }
+            self.trial(place, answer, bad);
         }
         let chance = answer.weight > 0.0 && answer.weight < 1.0;
         if let (Some(estimates), Some(output), true) = (&mut self.estimates, answer.output, chance) {
@@ -336,20 +342,12 @@ impl Judge {
         self.labelled += 1;
         let Some(output) = served.output else { return };
         let wrong = self.wrong(output, label);
-        let side = usize::from(served.candidate);
         for place in 0..self.panel.evidence().len() {
             let Some(own) = self.panel.evidence_mut().get_mut(place) else { continue };
             if own.guardrail != Guardrail::Performance || !served.within(own.segment) {
                 continue;
             }
-            own.trials[side] += 1;
-            own.events[side] += u64::from(wrong);
-            if served.candidate {
-                own.add_level(1, u64::from(wrong));
-            }
-            if wrong {
-                self.event(place, served.weight, served.candidate, served.unit);
-            }
+            self.trial(place, served, wrong);
         }
         let chance = served.weight > 0.0 && served.weight < 1.0;
         if let (Some(estimates), true) = (&mut self.estimates, chance) {

@@ -1,6 +1,6 @@
 //! After a promotion: the old champion stands ready for a time, and comes back at once if the new one turns out worse.
 
-use super::{MOST_SERVER_FAILURES, say_at};
+use super::{say_at, server_gone};
 use crate::engine::{About, Intent};
 use steersman_domain::Fact;
 use steersman_domain::fact::{RolloutCommand, VerdictOutcome};
@@ -20,7 +20,7 @@ pub(super) fn guard(
     if let Some(abort) = wanted {
         let reason = format!("a person wanted it back: {}", abort.reason);
         revert(about, rollout, vec![finished.seq, abort.seq], reason, intents);
-    } else if let Some(reason) = server_gone(about, rollout, guard) {
+    } else if let Some(reason) = server_gone(about.model, rollout, guard.since) {
         revert(about, rollout, vec![finished.seq], reason, intents);
     } else if let Some(verdict) = harmful {
         intents.extend(say_at(about, rollout, rollout.plan.stages.len().saturating_sub(1), verdict));
@@ -29,17 +29,6 @@ pub(super) fn guard(
         let reason = format!("nothing spoke against {} since its promotion", rollout.candidate);
         intents.push(end(about, rollout, vec![finished.seq], true, reason));
     }
-}
-
-fn server_gone(about: &About<'_>, rollout: &RolloutState, guard: &GuardState) -> Option<String> {
-    let failures: Vec<_> = about
-        .model
-        .server_failures
-        .iter()
-        .filter(|failure| failure.version == rollout.candidate && failure.at >= guard.since)
-        .collect();
-    let last = failures.last().filter(|_| failures.len() >= MOST_SERVER_FAILURES)?;
-    Some(format!("the server of {} failed {} times: {}", rollout.candidate, failures.len(), last.reason))
 }
 
 fn end(about: &About<'_>, rollout: &RolloutState, because: Vec<u64>, kept: bool, reason: String) -> Intent {

@@ -217,11 +217,12 @@ fn ended_by_a_person(about: &About<'_>, rollout: &RolloutState) -> Option<Intent
     Some(finish(about, rollout, RolloutOutcome::Aborted, reason, vec![cause]))
 }
 
-fn server_gone(model: &ModelState, rollout: &RolloutState, stage: &StageState) -> Option<String> {
+/// Why the candidate's server counts as gone, by its failures since then.
+fn server_gone(model: &ModelState, rollout: &RolloutState, since: Timestamp) -> Option<String> {
     let failures: Vec<_> = model
         .server_failures
         .iter()
-        .filter(|failure| failure.version == rollout.candidate && failure.at >= stage.entered_at)
+        .filter(|failure| failure.version == rollout.candidate && failure.at >= since)
         .collect();
     let last = failures.last().filter(|_| failures.len() >= MOST_SERVER_FAILURES)?;
     Some(format!("the server of {} failed {} times: {}", rollout.candidate, failures.len(), last.reason))
@@ -233,7 +234,7 @@ fn go_on(about: &About<'_>, rollout: &RolloutState, stage: &StageState, intents:
         return intents.push(end);
     }
     let because = vec![stage.seq];
-    if let Some(reason) = server_gone(about.model, rollout, stage) {
+    if let Some(reason) = server_gone(about.model, rollout, stage.entered_at) {
         return intents.push(finish(about, rollout, RolloutOutcome::Aborted, reason, because));
     }
     let Some(standing) = standing(about, rollout, stage) else { return };

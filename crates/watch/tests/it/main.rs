@@ -6,6 +6,7 @@ mod estimates;
 mod inputs;
 mod operation;
 mod quality;
+mod random;
 mod restarts;
 mod segments;
 mod silence;

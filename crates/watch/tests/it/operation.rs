@@ -1,26 +1,10 @@
 //! Operation: what is found in two windows and not before, what is no news, what is unknown.
 
+use crate::random::Random;
 use crate::{at, name};
 use std::collections::BTreeSet;
 use steersman_domain::{Fact, Measurement, ModelSpec, MonitorKind, Period, Window};
 use steersman_watch::operation::{Arrivals, Load, Operation, Setting, Step};
-
-/// A reproducible sequence (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ (bits >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        (-2.0 * (1.0 - self.uniform()).ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-}
 
 /// A model with busy afternoons and calm weekends; noise lasts for some hours.
 struct Model {

@@ -1,6 +1,7 @@
 //! Nothing comes any more: found within minutes where traffic is steady, and no news at night, at weekends, from a sender
 //! that collects, in a replay, or after an absence; said once, whatever restarts.
 
+use crate::random::Random;
 use crate::{World, at, name};
 use std::io::Read as _;
 use steersman_domain::time::{from_micros, micros};
@@ -11,23 +12,6 @@ use steersman_watch::silence::{Said, Silence, Usual};
 const SECOND: i64 = 1_000_000;
 const SLICE: i64 = 300;
 const DAY: i64 = 86_400;
-
-/// A reproducible sequence (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ (bits >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        (-2.0 * (1.0 - self.uniform()).ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-}
 
 /// How a model is called.
 #[derive(Debug, Clone, Copy, PartialEq)]
